@@ -1,0 +1,147 @@
+//! The guard against mass loss (`lifecycle.md` 6): a view that would newly report more than half of the known machines
+//! (and at least a handful) at once is confirmed by one quorum LIST before anybody is told.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
+
+use crate::id::MachineName;
+
+/// Losses that trickle in within this time count as "at once".
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How much is "many at once".
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// At least so many machines ...
+    pub(crate) min: usize,
+    /// ... and more than this part of the known ones.
+    pub(crate) fraction: f64,
+}
+
+impl Bounds {
+    #[expect(clippy::cast_precision_loss, reason = "counts of machines are far below 2^52")]
+    fn are_passed_by(self, lost: usize, known: usize) -> bool {
+        lost >= self.min && lost as f64 > known as f64 * self.fraction
+    }
+}
+
+/// What the guard knows.
+#[derive(Debug, Default)]
+pub(crate) struct Guard {
+    /// Losses reported lately, unconfirmed.
+    recent: VecDeque<(Duration, usize)>,
+    /// Losses held back until a LIST confirms them.
+    held: HashSet<MachineName>,
+    /// Confirmed by a LIST: reported without asking again.
+    confirmed: HashSet<MachineName>,
+}
+
+impl Guard {
+    /// Takes the machines that a view would newly report; holds them when they are too many. `live` counts the known
+    /// machines, the newly reported ones included. Returns whether a LIST is needed.
+    pub(crate) fn admit(&mut self, newly: &[MachineName], live: usize, bounds: Bounds, now: Duration) -> bool {
+        let newly: Vec<_> = newly.iter().filter(|name| !self.confirmed.contains(name)).copied().collect();
+        if newly.is_empty() {
+            return false;
+        }
+        while self.recent.front().is_some_and(|(at, _)| *at + WINDOW < now) {
+            self.recent.pop_front();
+        }
+        let lately: usize = self.recent.iter().map(|(_, count)| count).sum();
+        let lost = lately + newly.iter().filter(|name| !self.held.contains(name)).count() + self.held.len();
+        if self.held.is_empty() && !bounds.are_passed_by(lost, live + lately) {
+            self.recent.push_back((now, newly.len()));
+            return false;
+        }
+        let before = self.held.len();
+        self.held.extend(newly);
+        before == 0
+    }
+
+    /// The guard waits for a LIST.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Whether the loss of this machine must not be told yet.
+    pub(crate) fn holds(&self, name: MachineName) -> bool {
+        self.held.contains(&name)
+    }
+
+    /// Machines held back.
+    pub(crate) fn held(&self) -> Vec<MachineName> {
+        let mut held: Vec<_> = self.held.iter().copied().collect();
+        held.sort_unstable();
+        held
+    }
+
+    /// A LIST has answered: `is_lost` says which of the held machines it confirms. Returns all that were held, and
+    /// whether the LIST contradicted the view for any.
+    pub(crate) fn settle(&mut self, is_lost: impl Fn(MachineName) -> bool) -> (Vec<MachineName>, bool) {
+        let held = self.held();
+        self.held.clear();
+        self.recent.clear();
+        let mut contradicted = false;
+        for &name in &held {
+            if is_lost(name) {
+                self.confirmed.insert(name);
+            } else {
+                contradicted = true;
+            }
+        }
+        (held, contradicted)
+    }
+
+    /// Forgets a machine whose loss is durable or undone.
+    pub(crate) fn forget(&mut self, name: MachineName) {
+        self.confirmed.remove(&name);
+        self.held.remove(&name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::RequestId;
+
+    fn names(range: std::ops::Range<u32>) -> Vec<MachineName> {
+        range.map(|ordinal| MachineName { request: RequestId::from_random([1; 10]), ordinal }).collect()
+    }
+
+    const BOUNDS: Bounds = Bounds { min: 5, fraction: 0.5 };
+    const NOW: Duration = Duration::from_secs(1000);
+
+    #[test]
+    fn more_than_half_and_at_least_five_at_once_are_held() {
+        assert!(Guard::default().admit(&names(0..6), 10, BOUNDS, NOW));
+        assert!(!Guard::default().admit(&names(0..5), 10, BOUNDS, NOW));
+        assert!(!Guard::default().admit(&names(0..4), 4, BOUNDS, NOW));
+    }
+
+    #[test]
+    fn losses_that_trickle_in_add_up() {
+        let mut guard = Guard::default();
+        assert!(!guard.admit(&names(0..4), 8, BOUNDS, NOW));
+        assert!(guard.admit(&names(4..5), 4, BOUNDS, NOW + Duration::from_secs(1)));
+        assert!(!guard.holds(names(0..1)[0]) && guard.holds(names(4..5)[0]));
+    }
+
+    #[test]
+    fn old_losses_do_not_count() {
+        let mut guard = Guard::default();
+        assert!(!guard.admit(&names(0..4), 8, BOUNDS, NOW));
+        assert!(!guard.admit(&names(4..6), 4, BOUNDS, NOW + Duration::from_secs(61)));
+    }
+
+    #[test]
+    fn what_a_list_confirms_latches_and_the_rest_is_released() {
+        let mut guard = Guard::default();
+        assert!(guard.admit(&names(0..6), 6, BOUNDS, NOW));
+        let (held, contradicted) = guard.settle(|name| name.ordinal != 3);
+        assert!(held.len() == 6 && contradicted && !guard.is_open());
+        assert!(!guard.admit(&names(0..3), 6, BOUNDS, NOW));
+        assert!(!guard.is_open());
+    }
+}

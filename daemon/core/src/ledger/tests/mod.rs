@@ -1,0 +1,6 @@
+//! The rules of `lifecycle.md`, each on a small world: a cluster, a watch, a journal that commits when told.
+
+mod accept;
+mod lifecycle;
+mod restart;
+mod world;

@@ -1,0 +1,463 @@
+//! Which call a machine needs next, and what its answer means.
+//!
+//! Calls are never stored: [`Ledger::plan`] derives them from the committed state, the pod cache and what is in flight,
+//! whenever one of these changes. A place in a queue is only a hint that is checked again when its turn comes.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Ledger, Mode};
+use crate::{
+    doing::{Create, Delete, Doing, back_off_time},
+    id::{MachineName, PodUid, RequestId, TemplateId},
+    machine::{Machine, VerdictKind},
+    outcome::{CreateOutcome, DeleteOutcome, LookOutcome, NotDone},
+    pod::PodRecord,
+    policy::wall_seconds,
+    queue::{Class, Target, Ticket},
+    request::{MachineRequest, Origin},
+    view::Ctx,
+};
+
+/// A delete that the server took is sent again when the watch shows no deletion after this long.
+const DELETE_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// What the server refused for good (403 on a delete) is tried again this often, in case an operator mends it.
+pub(super) const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// A look that found the pod alive though the watch does not show it is repeated this often.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// One call to the API server, to be made now.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What it is about.
+    pub target: Target,
+    /// What to do.
+    pub action: Action,
+    /// The slot it holds; given back with its end.
+    pub slot: Slot,
+}
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// POST the machine's pod, from the manifest of its request.
+    Create(Arc<MachineRequest>),
+    /// DELETE with this UID as precondition, the grace period left to the pod.
+    Delete(PodUid),
+    /// GET by name, without the selector.
+    Look,
+}
+
+/// A slot of the scheduler.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    class: Class,
+    template: Option<TemplateId>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone)]
+pub enum CallEnd {
+    /// A create.
+    Create(CreateOutcome),
+    /// A delete.
+    Delete(DeleteOutcome),
+    /// A look.
+    Look(LookOutcome),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Create,
+    Delete(PodUid),
+    Look,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Nothing,
+    Now(Class, Kind),
+    At(Duration),
+}
+
+enum Removal {
+    No,
+    Now,
+    /// Wall clock, epoch seconds.
+    At(i64),
+}
+
+impl Ledger {
+    /// The next call that may start, if any. Its slot is held until [`Self::call_ended`].
+    pub fn next_call(&mut self, ctx: Ctx<'_>) -> Option<Call> {
+        while let Some((class, ticket)) = self.queues.next() {
+            let slot = Slot { class, template: ticket.template };
+            let action = match &ticket.target {
+                Target::Machine(name) => self.start_machine_call(ctx, class, *name),
+                Target::Name(name) => self.start_name_call(ctx, name),
+            };
+            if let Some(action) = action {
+                return Some(Call { target: ticket.target, action, slot });
+            }
+            self.queues.finished(slot.class, slot.template.as_ref());
+        }
+        None
+    }
+
+    /// Takes the end of a call and draws the conclusions.
+    pub fn call_ended(&mut self, ctx: Ctx<'_>, target: &Target, slot: &Slot, end: CallEnd) {
+        self.queues.finished(slot.class, slot.template.as_ref());
+        match target {
+            Target::Machine(name) => {
+                match end {
+                    CallEnd::Create(outcome) => self.create_ended(ctx, *name, outcome),
+                    CallEnd::Delete(outcome) => self.delete_ended(ctx, *name, outcome),
+                    CallEnd::Look(outcome) => self.look_ended(ctx, *name, outcome),
+                }
+                self.observe(ctx, *name);
+            }
+            Target::Name(name) => self.name_call_ended(ctx, name, end),
+        }
+    }
+
+    /// When the ledger wants to be ticked next, if nothing happens before.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Duration> {
+        self.queues.next_wake()
+    }
+
+    /// Wakes what slept until now.
+    pub(super) fn wake_sleepers(&mut self, ctx: Ctx<'_>) {
+        while let Some(target) = self.queues.wake(ctx.now.mono) {
+            match target {
+                Target::Machine(name) => {
+                    let due = self.doing.get_mut(&name).is_some_and(|doing| {
+                        let due = doing.wake_at.is_some_and(|wake_at| wake_at <= ctx.now.mono);
+                        if due {
+                            doing.wake_at = None;
+                        }
+                        due
+                    });
+                    if due {
+                        self.observe_many(ctx, &[name]);
+                    }
+                }
+                Target::Name(name) => self.plan_name(ctx, &name),
+            }
+        }
+    }
+
+    /// Puts every machine of a request where it belongs.
+    pub(super) fn plan_request(&mut self, ctx: Ctx<'_>, id: RequestId) {
+        let Some(request) = self.requests.committed(id).cloned() else { return };
+        for (name, machine) in request.named_machines() {
+            if machine.gone_at.is_none() {
+                self.plan(ctx, name);
+            }
+        }
+    }
+
+    /// Puts one machine where it belongs: into a queue, to sleep, or nowhere.
+    pub(super) fn plan(&mut self, ctx: Ctx<'_>, name: MachineName) {
+        if self.doing.get(&name).is_some_and(|doing| doing.queued) {
+            return;
+        }
+        match self.next_step(ctx, name) {
+            Step::Nothing => {
+                if self.doing.get(&name).is_some_and(Doing::is_idle) {
+                    let over = self.machine(name).is_none_or(|machine| machine.is_over() || machine.uid.is_some());
+                    if over {
+                        self.doing.remove(&name);
+                    }
+                }
+            }
+            Step::At(at) => self.wake_machine_at(name, at),
+            Step::Now(class, _) => {
+                let request = self.requests.committed(name.request);
+                let turn = self.machine(name).and_then(|machine| machine.returned_by).unwrap_or(name.request);
+                let template = request.filter(|_| class == Class::Creates).map(|request| request.template.clone());
+                self.doing.entry(name).or_default().queued = true;
+                self.queues.push(class, turn, Ticket { target: Target::Machine(name), template });
+            }
+        }
+    }
+
+    pub(super) fn wake_machine_at(&mut self, name: MachineName, at: Duration) {
+        let doing = self.doing.entry(name).or_default();
+        if doing.wake_at.is_none_or(|wake_at| at < wake_at) {
+            doing.wake_at = Some(at);
+            self.queues.sleep_until(at, Target::Machine(name));
+        }
+    }
+
+    /// What is wrong with the last call for a machine, or why it is not gone; for answers and people.
+    pub(super) fn what_holds(&self, ctx: Ctx<'_>, name: MachineName) -> String {
+        let doing = self.doing.get(&name);
+        if let Some(error) = doing.and_then(|doing| doing.last_error.as_ref()) {
+            return error.to_string();
+        }
+        match ctx.pods.pod(name) {
+            Some(pod) if pod.deletion.is_some() => {
+                let node = pod.node.as_deref().unwrap_or("no node");
+                format!("the pod is still terminating on {node}; check the node and the pod's finalizers")
+            }
+            Some(_) => "the pod is still there; its deletion is pending".into(),
+            None if !self.sight.is_sighted() => "the cluster cannot be seen now".into(),
+            None => "a create of it is not settled yet".into(),
+        }
+    }
+
+    fn start_machine_call(&mut self, ctx: Ctx<'_>, class: Class, name: MachineName) -> Option<Action> {
+        if let Some(doing) = self.doing.get_mut(&name) {
+            doing.queued = false;
+        }
+        let kind = match self.next_step(ctx, name) {
+            Step::Now(now_class, kind) if now_class == class => kind,
+            _ => {
+                self.plan(ctx, name);
+                return None;
+            }
+        };
+        let request = self.requests.committed(name.request).cloned();
+        let doing = self.doing.entry(name).or_default();
+        match kind {
+            Kind::Create => {
+                doing.create = Create::InFlight;
+                Some(Action::Create(request?))
+            }
+            Kind::Delete(uid) => {
+                doing.delete = Delete::InFlight(uid);
+                Some(Action::Delete(uid))
+            }
+            Kind::Look => {
+                doing.looking = true;
+                Some(Action::Look)
+            }
+        }
+    }
+
+    fn next_step(&self, ctx: Ctx<'_>, name: MachineName) -> Step {
+        let idle = Doing::default();
+        let doing = self.doing.get(&name).unwrap_or(&idle);
+        if doing.looking || doing.create == Create::InFlight || matches!(doing.delete, Delete::InFlight(_)) {
+            return Step::Nothing;
+        }
+        let Some(request) = self.requests.committed(name.request) else { return Step::Nothing };
+        let Some(committed) = request.machine(name) else { return Step::Nothing };
+        let look_class = if committed.is_over() { Class::Returns } else { Class::Creates };
+        let step = match ctx.pods.pod(name) {
+            Some(pod) => self.step_with_pod(ctx, doing, request, committed, &pod),
+            None => self.step_without_pod(ctx, doing, request, committed, name),
+        };
+        let step = match step {
+            Step::Now(_, Kind::Look) => Step::Now(look_class, Kind::Look),
+            step => step,
+        };
+        match (step, doing.not_before) {
+            (Step::Now(..), Some(not_before)) if not_before > ctx.now.mono => Step::At(not_before),
+            _ => step,
+        }
+    }
+
+    fn step_with_pod(
+        &self,
+        ctx: Ctx<'_>,
+        doing: &Doing,
+        request: &MachineRequest,
+        machine: &Machine,
+        pod: &PodRecord,
+    ) -> Step {
+        let now = ctx.now.mono;
+        let removal = match self.removal(ctx, request, machine, pod) {
+            Removal::No => Step::Nothing,
+            Removal::At(at) => Step::At(now + Duration::from_secs((at - ctx.now.wall).max(1).unsigned_abs())),
+            Removal::Now => match doing.delete {
+                Delete::Accepted { uid, again_at } if uid == pod.uid && now < again_at => Step::At(again_at),
+                _ => return Step::Now(Class::Returns, Kind::Delete(pod.uid)),
+            },
+        };
+        match doing.create {
+            // The pod that was announced is another one: settle whether it came and went.
+            Create::Exists { uid, since, .. } if uid != pod.uid && self.sight.is_sighted() => {
+                due(now, since + self.policy.unseen_look_after)
+            }
+            Create::Ambiguous { dead_at } if dead_at > now => Step::At(dead_at),
+            _ => removal,
+        }
+    }
+
+    fn step_without_pod(
+        &self,
+        ctx: Ctx<'_>,
+        doing: &Doing,
+        request: &MachineRequest,
+        machine: &Machine,
+        name: MachineName,
+    ) -> Step {
+        let now = ctx.now.mono;
+        match doing.create {
+            Create::Conflict => Step::Now(Class::Creates, Kind::Look),
+            Create::Ambiguous { dead_at } => due(now, dead_at),
+            Create::Exists { since, .. } if self.sight.is_sighted() => due(now, since + self.policy.unseen_look_after),
+            Create::Exists { .. } | Create::InFlight => Step::Nothing,
+            Create::Idle | Create::Absent => {
+                let over = machine.is_over() && machine.gone_at.is_none();
+                if over && let Some(&dead_at) = self.unsettled.get(&name) {
+                    return if self.sight.is_sighted() { due(now, dead_at) } else { Step::Nothing };
+                }
+                let wanted = machine.is_wanted() && self.machine(name).is_some_and(Machine::is_wanted);
+                let may =
+                    request.origin == Origin::Accepted && self.mode == Mode::Serving && self.binding.allows_creates();
+                if doing.create == Create::Idle && wanted && may {
+                    Step::Now(Class::Creates, Kind::Create)
+                } else {
+                    Step::Nothing
+                }
+            }
+        }
+    }
+
+    /// Whether a pod shall be deleted by us (`lifecycle.md` 2, 3, 8).
+    fn removal(&self, ctx: Ctx<'_>, request: &MachineRequest, machine: &Machine, pod: &PodRecord) -> Removal {
+        if pod.deletion.is_some() {
+            return Removal::No;
+        }
+        let foreign_hands = !self.foreign_writers.is_empty() || self.binding.is_foreign();
+        if let Some(returned_by) = machine.returned_by {
+            let by_hostfactory = returned_by != request.id;
+            return if by_hostfactory || !foreign_hands { Removal::Now } else { Removal::No };
+        }
+        if foreign_hands {
+            return Removal::No;
+        }
+        match machine.verdict.as_ref().map(|verdict| (verdict.kind, verdict.at)) {
+            Some((VerdictKind::Failed, _)) => Removal::Now,
+            _ if !machine.owns(pod) => Removal::Now,
+            Some((VerdictKind::Lost, at)) => {
+                let until = at + wall_seconds(self.policy.keep_lost_for);
+                if until <= ctx.now.wall { Removal::Now } else { Removal::At(until) }
+            }
+            Some((VerdictKind::Overdue, _)) | None => Removal::No,
+        }
+    }
+
+    fn create_ended(&mut self, ctx: Ctx<'_>, name: MachineName, outcome: CreateOutcome) {
+        let now = ctx.now.mono;
+        let dead_at = now + self.policy.server_request_timeout;
+        let doing = self.doing.entry(name).or_default();
+        match outcome {
+            CreateOutcome::Created(uid) => {
+                doing.went_well();
+                doing.create = Create::Exists { uid, since: now, before_list: false, by_201: true };
+            }
+            CreateOutcome::AlreadyExists => doing.create = Create::Conflict,
+            CreateOutcome::Ambiguous(why) => {
+                doing.create = Create::Ambiguous { dead_at };
+                doing.last_error = Some(why.into());
+            }
+            CreateOutcome::NotDone(not_done) => {
+                doing.create = Create::Idle;
+                back_off(doing, name, now, &not_done);
+            }
+            CreateOutcome::Unauthorized => {
+                doing.create = Create::Idle;
+                back_off(doing, name, now, &unauthorized());
+            }
+            CreateOutcome::Refused { kind, message } => {
+                doing.create = Create::Idle;
+                doing.last_error = None;
+                if kind == crate::outcome::RefusalKind::NamespaceGone {
+                    self.needs.namespace = true;
+                }
+                let message = format!("the API server refused the pod: {message}");
+                self.give_verdict(ctx.now, name, VerdictKind::Failed, &message);
+            }
+        }
+    }
+
+    fn delete_ended(&mut self, ctx: Ctx<'_>, name: MachineName, outcome: DeleteOutcome) {
+        let now = ctx.now.mono;
+        let doing = self.doing.entry(name).or_default();
+        let Delete::InFlight(uid) = doing.delete else { return };
+        doing.delete = Delete::Idle;
+        let mut trouble = None;
+        match outcome {
+            // Gone: the watch has yet to say so; only the watch ends a return.
+            DeleteOutcome::Accepted | DeleteOutcome::Gone => {
+                doing.went_well();
+                doing.delete = Delete::Accepted { uid, again_at: now + DELETE_AGAIN_AFTER };
+            }
+            DeleteOutcome::Refused(why) => {
+                let why = format!("the API server refuses to delete the pod: {why}; check the Role of hfd");
+                doing.back_off(now, REFUSED_AGAIN_AFTER, &why);
+                trouble = Some(why);
+            }
+            DeleteOutcome::NotDone(not_done) => back_off(doing, name, now, &not_done),
+            DeleteOutcome::Ambiguous(why) => {
+                back_off(doing, name, now, &NotDone { why, retry_after: None, throttled: false });
+            }
+            DeleteOutcome::Unauthorized => back_off(doing, name, now, &unauthorized()),
+        }
+        self.note_trouble(&name.to_string(), trouble.as_deref());
+    }
+
+    fn look_ended(&mut self, ctx: Ctx<'_>, name: MachineName, outcome: LookOutcome) {
+        let now = ctx.now.mono;
+        let shown = ctx.pods.pod(name).is_some();
+        let doing = self.doing.entry(name).or_default();
+        doing.looking = false;
+        let found = match outcome {
+            LookOutcome::NotDone(not_done) => return back_off(doing, name, now, &not_done),
+            LookOutcome::Unauthorized => return back_off(doing, name, now, &unauthorized()),
+            LookOutcome::Ours { uid, request, .. } if request == name.request => Found::Ours(uid),
+            LookOutcome::Ours { .. } | LookOutcome::Foreign { .. } => Found::Stranger,
+            LookOutcome::Absent => Found::Nothing,
+        };
+        doing.went_well();
+        match (doing.create, found) {
+            (Create::Exists { uid, by_201, before_list, .. }, Found::Ours(seen)) if seen == uid => {
+                let since = now + LOOK_AGAIN_AFTER.saturating_sub(self.policy.unseen_look_after);
+                doing.create = Create::Exists { uid, since, before_list, by_201 };
+            }
+            (Create::Exists { .. }, _) => doing.create = if shown { Create::Idle } else { Create::Absent },
+            (Create::Conflict | Create::Ambiguous { .. }, Found::Nothing) => doing.create = Create::Idle,
+            (Create::Conflict | Create::Ambiguous { .. }, Found::Stranger) => {
+                doing.create = Create::Idle;
+                let message = "the name is taken by a pod that is not ours";
+                self.give_verdict(ctx.now, name, VerdictKind::Failed, message);
+            }
+            (Create::InFlight, _) => {}
+            (_, Found::Ours(uid)) => {
+                self.unsettled.remove(&name);
+                if !shown {
+                    doing.create = Create::Exists { uid, since: now, before_list: false, by_201: false };
+                } else {
+                    doing.create = Create::Idle;
+                }
+            }
+            (Create::Idle | Create::Absent, Found::Nothing | Found::Stranger) => {
+                self.unsettled.remove(&name);
+            }
+        }
+    }
+}
+
+enum Found {
+    Nothing,
+    Ours(PodUid),
+    Stranger,
+}
+
+fn due(now: Duration, at: Duration) -> Step {
+    if now >= at { Step::Now(Class::Creates, Kind::Look) } else { Step::At(at) }
+}
+
+fn back_off(doing: &mut Doing, name: MachineName, now: Duration, not_done: &NotDone) {
+    let seed = u64::from(name.ordinal);
+    let wait = back_off_time(doing.attempts, seed, not_done.retry_after);
+    doing.back_off(now, wait, &not_done.why);
+}
+
+pub(super) fn unauthorized() -> NotDone {
+    let why = "the API server does not accept our credentials (401)".into();
+    NotDone { why, retry_after: None, throttled: false }
+}
