@@ -1,0 +1,248 @@
+//! The connection and what belongs to it: opening, committing, and the chores between.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hfd_core::change::{Change, Restored};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::{
+    CommitError, Manifests, OpenError, Options,
+    file_system::{self, beside, directory_of},
+    load::load,
+    reserve::Reserve,
+    schema,
+    status::Facts,
+    write::write,
+};
+
+/// A log of this many pages (16 MiB) is copied into the database by the commit that reaches it; the next one starts
+/// the log over. Large enough that no burst pays for it often.
+const CHECKPOINT_PAGES: u32 = 4096;
+/// What a single huge batch made of the log beyond this is cut off when it starts over.
+const LOG_LIMIT_BYTES: u32 = CHECKPOINT_PAGES * 4096;
+/// Up to this size the whole file's structure is checked at start, some 100 ms for it all. Beyond, reading every row
+/// has to do: it walks the same pages, but not the indexes and the free ones.
+const CHECKED_BYTES: i64 = 64 << 20;
+/// Negative = KiB. Holds what a batch of 10,000 machines touches.
+const CACHE_KIB: i32 = -8192;
+/// A process that is just ending may still hold the file this long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// An open journal file. Lives on the journal's thread.
+#[derive(Debug)]
+pub(super) struct Store {
+    connection: Connection,
+    reserve: Reserve,
+    facts: Arc<Facts>,
+    path: PathBuf,
+    log: PathBuf,
+    /// The log may hold what the database does not.
+    log_in_use: bool,
+    /// The failure after which nothing is written any more.
+    failed: Option<String>,
+}
+
+impl Store {
+    /// See [`super::Journal::open`].
+    pub(super) fn open(path: &Path, options: &Options) -> Result<(Self, Restored, Manifests), OpenError> {
+        let directory = directory_of(path);
+        if !options.allow_network_file_system {
+            let kind = file_system::network_kind(directory).map_err(|source| OpenError::Io {
+                action: "find the directory of",
+                path: path.to_owned(),
+                source,
+            })?;
+            if let Some(kind) = kind {
+                return Err(OpenError::NetworkFileSystem { path: directory.to_owned(), kind });
+            }
+        }
+        let log = beside(path, "-wal");
+        if is_present(path)? {
+            refuse_foreign(path)?;
+        } else if size(&log) > 0 {
+            return Err(OpenError::Missing { path: path.to_owned(), log });
+        } else {
+            schema::create(path)?;
+        }
+        let mut connection = connect(path).map_err(|error| OpenError::from_sqlite(path, "open", error))?;
+        if connection.is_readonly("main").map_err(|error| OpenError::from_sqlite(path, "open", error))? {
+            return Err(OpenError::ReadOnly { path: path.to_owned() });
+        }
+        check(&connection, path)?;
+        schema::bring_up_to_date(&mut connection, path)?;
+        let (restored, manifests) = load(&connection, path)?;
+        settle(&connection, path, &log)?;
+        let reserve = Reserve::prepare(directory, options.reserve_bytes);
+        let facts = Arc::new(Facts::new(path));
+        let log_in_use = size(&log) > 0;
+        let store = Self { connection, reserve, facts, path: path.to_owned(), log, log_in_use, failed: None };
+        store.note_sizes();
+        Ok((store, restored, manifests))
+    }
+
+    /// What others may know about it.
+    pub(super) fn facts(&self) -> Arc<Facts> {
+        self.facts.clone()
+    }
+
+    /// Makes `changes` durable, whole or not at all. After a [`CommitError::Fatal`] every call ends with the same.
+    pub(super) fn commit(&mut self, changes: &[Change], use_reserve: bool) -> Result<(), CommitError> {
+        if let Some(failure) = &self.failed {
+            return Err(CommitError::Fatal(failure.clone()));
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.log_in_use = true;
+        let Self { connection, reserve, path, .. } = self;
+        let outcome = reserve.help(use_reserve, || {
+            write(connection, changes).map_err(|error| CommitError::from_sqlite(&error, directory_of(path)))
+        });
+        match &outcome {
+            Ok(()) => self.facts.note_commit(changes.len(), begun.elapsed()),
+            Err(error) => self.note_failure(error),
+        }
+        self.note_sizes();
+        outcome
+    }
+
+    /// Makes the reserve again, if it was given up and there is room.
+    pub(super) fn restore_reserve(&mut self) {
+        if self.reserve.is_missing() {
+            self.reserve.restore();
+            self.note_sizes();
+        }
+    }
+
+    /// The reserve was given up.
+    pub(super) const fn lacks_reserve(&self) -> bool {
+        self.reserve.is_missing()
+    }
+
+    /// Moves the log into the database and cuts it to nothing. A full disk is left for the next time.
+    pub(super) fn checkpoint(&mut self) {
+        if !self.log_in_use || self.failed.is_some() {
+            return;
+        }
+        match empty_log(&self.connection) {
+            Ok(()) => self.log_in_use = false,
+            Err(error) => self.note_failure(&CommitError::from_sqlite(&error, directory_of(&self.path))),
+        }
+        self.note_sizes();
+    }
+
+    fn note_failure(&mut self, error: &CommitError) {
+        self.facts.note_failure(&error.to_string());
+        if let CommitError::Fatal(failure) = error {
+            tracing::error!(path = %self.path.display(), error = %failure, "the journal failed: nothing more is written");
+            self.failed = Some(failure.clone());
+        }
+    }
+
+    fn note_sizes(&self) {
+        self.facts.note_sizes(size(&self.path), size(&self.log), self.reserve.held_bytes());
+    }
+
+    #[cfg(test)]
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Before anything that reads the file: alone on it, SQLite keeps the log's index in memory. A shared one would be
+    // mapped from a file, and without room for that file's blocks the first touch kills the process (SIGBUS).
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // A refused journal stays as it was found; an orderly end empties the log itself.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    for (pragma, value) in [("trusted_schema", "OFF"), ("cell_size_check", "ON"), ("foreign_keys", "ON")] {
+        connection.pragma_update(None, pragma, value)?;
+    }
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
+    Ok(connection)
+}
+
+fn is_present(path: &Path) -> Result<bool, OpenError> {
+    match fs::metadata(path) {
+        Ok(facts) if facts.is_file() => Ok(true),
+        Ok(_) => Err(OpenError::Foreign { path: path.to_owned(), what: "not a file" }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(OpenError::Io { action: "find", path: path.to_owned(), source }),
+    }
+}
+
+/// Looks at the header (SQLite documentation, "Database File Format") before SQLite may write to the file.
+fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+    let mut header = [0; 100];
+    let outcome = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    match outcome {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            let damage = format!("it has {} bytes, less than its header", size(path));
+            return Err(OpenError::Damaged { path: path.to_owned(), damage });
+        }
+        Err(source) => return Err(OpenError::Io { action: "read", path: path.to_owned(), source }),
+        Ok(()) => {}
+    }
+    let foreign = |what| Err(OpenError::Foreign { path: path.to_owned(), what });
+    if !header.starts_with(b"SQLite format 3\0") {
+        return foreign("not an SQLite database");
+    }
+    if header[68..72] != schema::APPLICATION_ID.to_be_bytes() {
+        return foreign("another program's database");
+    }
+    Ok(())
+}
+
+fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::from_sqlite(path, "check", error);
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).map_err(failed)?;
+    let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(failed)?;
+    if pages.saturating_mul(page_bytes) > CHECKED_BYTES {
+        return Ok(());
+    }
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+    if verdict == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), damage: verdict }) }
+}
+
+/// Makes durable what was just read. The last life may have ended between a commit's write and its fsync, or by a
+/// failed fsync, after which the page cache shows what the disk does not have: answering from it could be unsaid by a
+/// power cut. Copying the log into the database writes every such page again and fsyncs it.
+fn settle(connection: &Connection, path: &Path, log: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { action: "settle", path: path.to_owned(), source };
+    match empty_log(connection) {
+        Ok(()) => {}
+        // No room to copy it. Then its writes did not fail by the disk, and an fsync of the log itself is enough.
+        Err(error) if matches!(CommitError::from_sqlite(&error, directory_of(path)), CommitError::Full(_)) => {
+            File::open(log).and_then(|file| file.sync_all()).map_err(io)?;
+        }
+        Err(error) => return Err(OpenError::from_sqlite(path, "settle", error)),
+    }
+    file_system::sync_directory(directory_of(path)).map_err(io)
+}
+
+fn empty_log(connection: &Connection) -> rusqlite::Result<()> {
+    // Its row tells of other connections in the way; there are none.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// Bytes of a file; 0 when there is none.
+fn size(path: &Path) -> u64 {
+    path.metadata().map_or(0, |facts| facts.len())
+}

@@ -1,0 +1,224 @@
+//! How hfd reaches its cluster: one HTTP client with every behaviour that we do not want from kube switched off.
+//!
+//! kube's own retries are off (they repeat creates), every wait is bounded (connecting here, the rest in `health.rs` and
+//! per call), and all traffic passes the [`HealthLayer`]. A client is never repaired: after a 401 a new one is built
+//! (`link.rs`), which reads kubeconfig, token and certificates afresh.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use thiserror::Error;
+use tower::{BoxError, Service};
+
+use super::{
+    counts::Calls,
+    health::{HealthLayer, Heartbeat},
+    names,
+};
+
+/// Longest time to build a client: a credential plugin named in the kubeconfig may call out to an identity provider.
+const BUILD_WITHIN: Duration = Duration::from_secs(60);
+
+/// Longest wait for the first byte of an answer to a LIST or watch: the server's own request time-out (60 s) and a bit.
+const ANSWER_WITHIN: Duration = Duration::from_secs(75);
+
+/// Where the cluster and our credentials are described.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// This file, and optionally one of its contexts.
+    Kubeconfig {
+        /// `None`: `$KUBECONFIG` or `~/.kube/config`, and where neither exists, the pod's own service account.
+        path: Option<PathBuf>,
+        /// `None`: the file's current context.
+        context: Option<String>,
+    },
+    /// Ready made: the sandbox, tests.
+    Given(Box<Config>),
+}
+
+/// All that is needed to build a client, again and again.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// Where to find cluster and credentials.
+    pub access: Access,
+    /// The namespace of our pods; `None`: the context's.
+    pub namespace: Option<String>,
+    /// The provider instance, a legal label value: what tells our pods from another instance's.
+    pub instance: String,
+    /// Time-out of each single call.
+    pub call_timeout: Duration,
+    /// A watch without bytes for this long is dead (`lifecycle.md` 7: 90 s).
+    pub fresh_within: Duration,
+    /// Where calls are counted.
+    pub calls: Arc<Calls>,
+}
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The named kubeconfig can't be used.
+    #[error("kubeconfig {path:?} is not usable")]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: kube::config::KubeconfigError,
+    },
+    /// Nothing tells where a cluster is.
+    #[error("no usable kubeconfig, and not running inside a cluster; name one with --kubeconfig")]
+    Nowhere(#[source] kube::config::KubeconfigError),
+    /// Inside a cluster, but its service account can't be used.
+    #[error("the pod's service account is not usable")]
+    InCluster(#[source] kube::config::InClusterError),
+    /// Configuration found, but no client can be made from it (certificates, credential plugin, proxy).
+    #[error("no client for {server}")]
+    Client {
+        /// The API server's URL.
+        server: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// A credential plugin did not come back.
+    #[error("no client for {server} within {BUILD_WITHIN:?}; is a credential plugin waiting for input?")]
+    TimedOut {
+        /// The API server's URL.
+        server: String,
+    },
+}
+
+/// One usable client, bound to one namespace of one cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    /// kube's client; all calls pass our health layer.
+    pub client: Client,
+    /// The namespace of our pods.
+    pub namespace: String,
+    /// The API server's URL, for people.
+    pub server: String,
+    /// The kubeconfig context, for people.
+    pub context: Option<String>,
+    /// The pulse of this client's watches.
+    pub heartbeat: Arc<Heartbeat>,
+    /// The label selector of our pods.
+    pub selector: String,
+    /// The provider instance.
+    pub instance: String,
+    /// Time-out of each single call.
+    pub call_timeout: Duration,
+    /// Which client of this process it is, from 1; see [`super::Link::rebuild`].
+    pub build: u64,
+}
+
+/// Builds a client. Talks to no API server: an unreachable one shows in the watch and in each call.
+///
+/// # Errors
+/// [`ConnectError`], when configuration or credentials are missing or unusable.
+pub async fn connect(settings: &ClientSettings) -> Result<Cluster, ConnectError> {
+    let (mut config, context) = configuration(&settings.access).await?;
+    config.default_retry = false;
+    // Below the call's own time-out, so that a dead address is known not to have got the call.
+    config.connect_timeout = Some(settings.call_timeout / 2);
+    let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let server = config.cluster_url.to_string();
+
+    // kube runs credential plugins while it builds, and waits for them without yielding.
+    let build = tokio::task::spawn_blocking(move || ClientBuilder::try_from(config));
+    let builder = match tokio::time::timeout(BUILD_WITHIN, build).await {
+        Ok(Ok(Ok(builder))) => builder,
+        Ok(Ok(Err(source))) => return Err(ConnectError::Client { server, source: Box::new(source) }),
+        Ok(Err(broken)) => {
+            let source = Box::new(kube::Error::Service(broken.into()));
+            return Err(ConnectError::Client { server, source });
+        }
+        Err(_) => return Err(ConnectError::TimedOut { server }),
+    };
+    Ok(Cluster::over(builder, settings, namespace, server, context))
+}
+
+impl Cluster {
+    /// Puts our health layer around an HTTP client and binds it to a namespace.
+    pub(super) fn over<S, B>(
+        builder: ClientBuilder<S>,
+        settings: &ClientSettings,
+        namespace: String,
+        server: String,
+        context: Option<String>,
+    ) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let heartbeat = Arc::new(Heartbeat::new());
+        let health = HealthLayer {
+            heartbeat: Arc::clone(&heartbeat),
+            calls: Arc::clone(&settings.calls),
+            answer_within: ANSWER_WITHIN.max(settings.call_timeout),
+            silent_at_most: settings.fresh_within,
+        };
+        Self {
+            client: builder.with_layer(&health).build(),
+            namespace,
+            server,
+            context,
+            heartbeat,
+            selector: names::selector(&settings.instance),
+            instance: settings.instance.clone(),
+            call_timeout: settings.call_timeout,
+            build: 0,
+        }
+    }
+}
+
+async fn configuration(access: &Access) -> Result<(Config, Option<String>), ConnectError> {
+    let (path, context) = match access {
+        Access::Given(config) => return Ok(((**config).clone(), None)),
+        Access::Kubeconfig { path, context } => (path, context),
+    };
+    let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+    let found = match path {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let refused = |source| match path {
+        Some(path) => ConnectError::Kubeconfig { path: path.clone(), source },
+        None => ConnectError::Nowhere(source),
+    };
+    match found {
+        Ok(file) => {
+            let context = context.clone().or_else(|| file.current_context.clone());
+            let config = Config::from_custom_kubeconfig(file, &options).await.map_err(refused)?;
+            Ok((config, context))
+        }
+        Err(missing) if path.is_some() => Err(refused(missing)),
+        Err(missing) => match Config::incluster() {
+            Ok(config) => Ok((config, None)),
+            Err(kube::config::InClusterError::ReadEnvironmentVariable(_)) => Err(refused(missing)),
+            Err(unusable) => Err(ConnectError::InCluster(unusable)),
+        },
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Many errors repeat their source's text in their own.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    super::reason::clipped(&text).to_owned()
+}
