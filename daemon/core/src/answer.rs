@@ -164,9 +164,9 @@ fn is_phantom(name: MachineName, machine: &Machine, view: &dyn Committed, unaske
         Some(by) if by == name.request => now >= gone_at + unasked,
         Some(by) => match view.return_request(by) {
             None => true,
+            // HostFactory may be about to learn of the end: what it still names later, it never learned of.
             Some(request) => {
-                let ended = request.ended_at;
-                ended.is_some_and(|ended_at| request.told_at.is_some() || now >= ended_at + unasked)
+                request.ended_at.is_some_and(|ended_at| now >= request.told_at.unwrap_or(ended_at) + unasked)
             }
         },
     }

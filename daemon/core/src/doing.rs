@@ -58,8 +58,8 @@ pub(crate) enum Delete {
 pub(crate) struct Doing {
     pub(crate) create: Create,
     pub(crate) delete: Delete,
-    /// A look is unanswered.
-    pub(crate) looking: bool,
+    /// A look is unanswered; sent at that time (monotonic).
+    pub(crate) looking: Option<Duration>,
     /// It stands in a queue.
     pub(crate) queued: bool,
     /// It wakes up at that time (monotonic).
@@ -75,14 +75,12 @@ pub(crate) struct Doing {
 }
 
 impl Doing {
-    /// Nothing is left to remember.
+    /// Nothing is left to remember, once no further call is wanted.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.create, Create::Idle | Create::Absent)
             && self.delete == Delete::Idle
-            && !self.looking
+            && self.looking.is_none()
             && !self.queued
-            && self.wake_at.is_none()
-            && self.attempts == 0
             && self.crashing_since.is_none()
     }
 

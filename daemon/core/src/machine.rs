@@ -5,7 +5,7 @@
 //!    └──────────┴─> failed ──────────────────────────────┘
 //! ```
 //! Every field is a latch: once set it keeps its value (except `returned_by`, which names the latest return). What is
-//! in flight for a machine is volatile and lives elsewhere ([`crate::doing`]).
+//! in flight for a machine is volatile and lives elsewhere (`doing.rs`).
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -35,6 +35,10 @@ impl<T: Clone> Versioned<T> {
         self.committed.get(&id)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.working.is_empty()
+    }
+
     pub(crate) fn contains(&self, id: RequestId) -> bool {
         self.working.contains_key(&id)
     }
@@ -76,14 +80,15 @@ impl<T: Clone> Versioned<T> {
         }
     }
 
-    /// The batch failed: undoes it and every edit since. Returns the ids whose value changed by that.
-    pub(crate) fn roll_back(&mut self) -> Vec<RequestId> {
-        let undone: Vec<_> = self.committing.drain().chain(self.dirty.drain()).collect();
-        for id in &undone {
-            match self.committed.get(id) {
-                Some(value) => self.working.insert(*id, value.clone()),
-                None => self.working.remove(id),
+    /// The batch failed: undoes it and every edit since. Returns the values that were undone.
+    pub(crate) fn roll_back(&mut self) -> Vec<(RequestId, Arc<T>)> {
+        let mut undone = Vec::new();
+        for id in self.committing.drain().chain(self.dirty.drain()).collect::<HashSet<_>>() {
+            let before = match self.committed.get(&id) {
+                Some(value) => self.working.insert(id, value.clone()),
+                None => self.working.remove(&id),
             };
+            undone.extend(before.map(|value| (id, value)));
         }
         undone
     }
@@ -111,9 +116,9 @@ mod tests {
         *map.edit(old).expect("it is there") = 2;
         map.take_dirty();
         map.insert(new, 9);
-        let mut undone = map.roll_back();
+        let mut undone: Vec<_> = map.roll_back().into_iter().map(|(id, value)| (id, *value)).collect();
         undone.sort_unstable();
-        assert_eq!(undone, [old, new]);
+        assert_eq!(undone, [(old, 2), (new, 9)]);
         assert_eq!(map.get(old).map(|v| **v), Some(1));
         assert!(map.get(new).is_none());
     }

@@ -137,7 +137,7 @@ impl Ledger {
             due: self.sight.read(ctx.now) + Duration::from_secs(u64::from(request.ready_deadline)),
         };
         self.derived.open_requests.insert(new.id, open);
-        self.derived.unpolled.insert(new.id, self.clocks.polling);
+        self.derived.unpolled.insert(new.id, self.clocks.polling_by(ctx.now.mono));
         self.dirty.manifests.push((request.manifest, new.template.body));
         self.requests.insert(new.id, request);
         self.dirty.headers.insert(new.id);
@@ -197,13 +197,24 @@ impl Ledger {
             self.edit_machine(*machine, |machine| machine.returned_by = Some(id));
         }
         for (name, place) in unknown {
-            self.follow_name(ctx, name, id, place);
+            self.follow_name(ctx, &name, id, place);
         }
         for (machine, _) in ours {
             self.observe(ctx, machine);
         }
         self.end_return_if_decided(ctx.now, id);
         Ok(id)
+    }
+
+    /// An operator wants the pods of these returned machines deleted without grace (`lifecycle.md` 5: a pod that hangs
+    /// in Terminating on a dead node).
+    pub fn force(&mut self, ctx: Ctx<'_>, names: &[MachineName]) {
+        for name in names {
+            if self.machine(*name).is_some_and(|machine| machine.is_returned() && machine.gone_at.is_none()) {
+                self.forced.insert(*name);
+                self.plan(ctx, *name);
+            }
+        }
     }
 
     /// HostFactory asked about these requests: remembered, so that they are not taken for unknown to it.

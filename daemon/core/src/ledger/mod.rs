@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `accept.rs` | which requests and returns are accepted |
 //! | `observe.rs` | what the watch's pods mean: facts, verdicts, gone |
-//! | `work.rs` | which call a machine needs next, and what its answer means |
+//! | `work.rs`, `ended.rs` | which call a machine needs next, and what its answer means |
+//! | `commit.rs`, `derive.rs` | what becomes durable together, or is undone; what follows from it by counting |
 //! | `names.rs` | returned names that we did not issue |
 //! | `sight.rs` | relists, freshness, the namespace's UID, the loss guard |
 //! | `rebuild.rs` | adopting pods after the journal was lost |
@@ -17,6 +18,9 @@
 //! | `report.rs` | what people ask |
 
 mod accept;
+mod commit;
+mod derive;
+mod ended;
 mod names;
 mod observe;
 mod rebuild;
@@ -43,13 +47,13 @@ pub use self::{
 };
 use self::{names::NameDoing, rebuild::RebuildPhase};
 use crate::{
-    change::{Batch, Change, Meta, Restored},
+    change::{Meta, Restored},
     clock::{Now, SightClock},
     doing::Doing,
     guard::Guard,
     id::{MachineName, RequestId, TemplateId},
     machine::{Machine, MachineOutcome},
-    policy::{Policy, wall_seconds},
+    policy::Policy,
     queue::Queues,
     request::{ContentHash, MachineRequest},
     returns::ReturnRequest,
@@ -83,6 +87,8 @@ pub struct Ledger {
     binding: Binding,
     watching: bool,
     fresh: bool,
+    /// The namespace was asked for since the last LIST began.
+    namespace_checked: bool,
     sight: SightClock,
     doing: HashMap<MachineName, Doing>,
     names: HashMap<Arc<str>, NameDoing>,
@@ -90,6 +96,8 @@ pub struct Ledger {
     guard: Guard,
     at_risk: HashMap<MachineName, AtRisk>,
     at_risk_changes: Vec<(MachineName, Option<AtRisk>)>,
+    /// How many of them are about to be lost.
+    going: usize,
     /// Returned machines and names whose deletion is refused, and why.
     troubles: HashMap<Arc<str>, Arc<str>>,
     trouble_changes: Vec<(Arc<str>, Option<Arc<str>>)>,
@@ -98,6 +106,8 @@ pub struct Ledger {
     orphans: HashSet<MachineName>,
     /// Pods of ours that another journal created.
     foreign_writers: HashSet<MachineName>,
+    /// Returned machines whose pods an operator wants deleted without grace.
+    forced: HashSet<MachineName>,
     rebuild: Option<RebuildPhase>,
     rebuilt: Option<Rebuilt>,
     needs: Needs,
@@ -154,7 +164,8 @@ impl Ledger {
     /// The ledger as the journal knows it. `now` is the start of this life.
     #[must_use]
     pub fn new(restored: Restored, policy: Policy, now: Now) -> Self {
-        let empty = restored.requests.is_empty() && restored.returns.is_empty();
+        // Returns alone prove nothing: they are accepted while a rebuild is pending, too.
+        let empty = restored.requests.is_empty();
         let queues = Queues::new(policy.concurrency);
         let mut ledger = Self {
             policy,
@@ -167,6 +178,7 @@ impl Ledger {
             binding: Binding::Unknown,
             watching: false,
             fresh: false,
+            namespace_checked: false,
             sight: SightClock::default(),
             doing: HashMap::new(),
             names: HashMap::new(),
@@ -174,11 +186,13 @@ impl Ledger {
             guard: Guard::default(),
             at_risk: HashMap::new(),
             at_risk_changes: Vec::new(),
+            going: 0,
             troubles: HashMap::new(),
             trouble_changes: Vec::new(),
             unsettled: HashMap::new(),
             orphans: HashSet::new(),
             foreign_writers: HashSet::new(),
+            forced: HashSet::new(),
             rebuild: None,
             rebuilt: None,
             needs: Needs::default(),
@@ -199,75 +213,6 @@ impl Ledger {
             self.plan_request(ctx, id);
             self.freeze_if_decided(ctx.now, id);
         }
-    }
-
-    /// Takes what must become durable now. Follow it with [`Self::committed`] or [`Self::roll_back`] before the next.
-    pub fn take_batch(&mut self) -> Batch {
-        let dirty = std::mem::take(&mut self.dirty);
-        let mut batch = Batch { uses_reserve: dirty.accepted.is_empty(), ..Batch::default() };
-        batch.changes.extend(dirty.manifests.into_iter().map(|(hash, body)| Change::Manifest { hash, body }));
-        let requests = |id: &RequestId| self.requests.get(*id).cloned();
-        batch.changes.extend(dirty.headers.iter().filter_map(requests).map(Change::Request));
-        for name in &dirty.machines {
-            if let Some(machine) = self.machine(*name) {
-                batch.changes.push(Change::Machine(*name, machine.clone()));
-            }
-        }
-        let returns = |id: &RequestId| self.returns.get(*id).cloned();
-        batch.changes.extend(dirty.returns.iter().filter_map(returns).map(Change::Return));
-        for (id, place) in &dirty.entries {
-            if let Some(entry) = self.returns.get(*id).and_then(|request| request.entries.get(*place as usize)) {
-                batch.changes.push(Change::ReturnEntry(*id, *place, entry.clone()));
-            }
-        }
-        batch.changes.extend(dirty.forgotten.into_iter().map(Change::Forget));
-        if dirty.meta {
-            batch.changes.push(Change::Meta(self.meta.clone()));
-        }
-        batch.requests = self.requests.take_dirty();
-        batch.returns = self.returns.take_dirty();
-        batch.machines = dirty.machines.into_iter().collect();
-        batch.accepted = dirty.accepted;
-        batch
-    }
-
-    /// There is something to commit.
-    #[must_use]
-    pub fn has_changes(&self) -> bool {
-        let dirty = &self.dirty;
-        !(dirty.headers.is_empty()
-            && dirty.machines.is_empty()
-            && dirty.returns.is_empty()
-            && dirty.entries.is_empty()
-            && dirty.forgotten.is_empty()
-            && !dirty.meta)
-    }
-
-    /// The batch is durable: what it says may be told and acted upon.
-    pub fn committed(&mut self, ctx: Ctx<'_>, batch: &Batch) {
-        self.disk_full = false;
-        self.clocks.last_commit = ctx.now.mono;
-        self.requests.commit(&batch.requests);
-        self.returns.commit(&batch.returns);
-        for id in &batch.accepted {
-            self.plan_request(ctx, *id);
-        }
-        for name in &batch.machines {
-            self.refresh_at_risk(ctx, *name);
-            self.plan(ctx, *name);
-        }
-    }
-
-    /// The batch could not be made durable (disk full): it and every edit since are undone. What the watch told is
-    /// seen again by [`Self::observe_all`] once there is room.
-    pub fn roll_back(&mut self, now: Now) {
-        self.disk_full = true;
-        self.requests.roll_back();
-        self.returns.roll_back();
-        self.dirty = Dirty::default();
-        self.derive(now);
-        self.names.clear();
-        self.resume_names(now);
     }
 
     /// The committed machine request.
@@ -367,87 +312,6 @@ impl Ledger {
         if self.derived.open_requests.get(&id).is_some_and(|open| open.undecided == 0) {
             self.derived.open_requests.remove(&id);
             self.edit_header(id, |request| request.freeze(now.wall));
-        }
-    }
-
-    /// Computes indexes and counters anew, keeping the due times of what was open.
-    fn derive(&mut self, now: Now) {
-        let before = std::mem::take(&mut self.derived);
-        let sighted_now = self.sight.read(now);
-        let derived = &mut self.derived;
-        for (id, request) in self.requests.iter() {
-            if let Some(key) = &request.key {
-                derived.keys.insert(key.text.clone(), *id);
-            }
-            let in_use = request.machines.iter().filter(|machine| machine.is_in_use()).count();
-            *derived.in_use.entry(request.template.clone()).or_default() += u32::try_from(in_use).unwrap_or(u32::MAX);
-            derived.live += request.machines.iter().filter(|machine| machine.is_live()).count();
-            if !request.polled && request.cancelled.is_none() {
-                let since = before.unpolled.get(id).copied().unwrap_or(self.clocks.polling);
-                derived.unpolled.insert(*id, since);
-            }
-            if request.terminal.is_none() {
-                let executing = |machine: &&Machine| machine.outcome() == MachineOutcome::Executing;
-                let undecided = u32::try_from(request.machines.iter().filter(executing).count()).unwrap_or(u32::MAX);
-                let open = before.open_requests.get(id).copied().unwrap_or_else(|| {
-                    // The deadline did not run while nobody was alive to look: count to the last sign of life.
-                    let ran = (self.meta.alive_at.min(now.wall) - request.accepted_at).max(0);
-                    let left = (i64::from(request.ready_deadline) - ran).max(0);
-                    let due = sighted_now + Duration::from_secs(left.unsigned_abs());
-                    OpenRequest { undecided, due }
-                });
-                derived.open_requests.insert(*id, OpenRequest { undecided, ..open });
-            }
-        }
-        for (id, request) in self.returns.iter() {
-            if let Some(key) = &request.key {
-                derived.keys.insert(key.text.clone(), *id);
-            }
-            if request.ended_at.is_some() {
-                continue;
-            }
-            let due = before.open_returns.get(id).map_or_else(
-                || {
-                    let ran = (now.wall - request.accepted_at).max(0);
-                    let left = (i64::from(request.deadline) - ran).max(0);
-                    now.mono + Duration::from_secs(left.unsigned_abs())
-                },
-                |open| open.due,
-            );
-            let mut undecided = 0;
-            for (place, entry) in (0..).zip(&request.entries).filter(|(_, entry)| entry.end.is_none()) {
-                undecided += 1;
-                if let Some(machine) = entry.machine {
-                    derived.covering.entry(machine).or_default().push((*id, place));
-                }
-            }
-            derived.open_returns.insert(*id, OpenReturn { undecided, due });
-        }
-    }
-
-    /// Creates of earlier lives count as unsettled (`lifecycle.md` 5): without a durable UID until the server's
-    /// time-out after the start, with one until the time-out after it was recorded.
-    fn unsettle_earlier_lives(&mut self, now: Now) {
-        let time_out = self.policy.server_request_timeout;
-        for (_, request) in self.requests.iter() {
-            if request.origin == crate::request::Origin::Adopted {
-                continue;
-            }
-            for (name, machine) in request.named_machines().filter(|(_, machine)| machine.gone_at.is_none()) {
-                let ran = match machine.uid {
-                    None => 0,
-                    Some(_) => (now.wall - machine.uid_recorded_at).max(0),
-                };
-                let left = wall_seconds(time_out).saturating_sub(ran);
-                if left > 0 || machine.uid.is_none() {
-                    let left = if machine.uid.is_none() {
-                        time_out
-                    } else {
-                        Duration::from_secs(left.unsigned_abs()).min(time_out)
-                    };
-                    self.unsettled.insert(name, now.mono + left);
-                }
-            }
         }
     }
 }

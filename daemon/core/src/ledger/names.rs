@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Ledger, Mode,
-    work::{Action, CallEnd, REFUSED_AGAIN_AFTER, unauthorized},
+    ended::{REFUSED_AGAIN_AFTER, unauthorized},
+    work::{Action, CallEnd},
 };
 use crate::{
     clock::Now,
@@ -25,7 +26,7 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Default)]
 pub(super) struct NameDoing {
     /// The open entries that wait for it.
-    entries: Vec<(RequestId, u32)>,
+    pub(super) entries: Vec<(RequestId, u32)>,
     /// The pod that is being deleted.
     uid: Option<PodUid>,
     /// Its deletion was taken by the server, or was under way.
@@ -50,9 +51,9 @@ pub(super) fn can_name_a_pod(name: &str) -> bool {
 
 impl Ledger {
     /// Follows a name for one entry of a return.
-    pub(super) fn follow_name(&mut self, ctx: Ctx<'_>, name: Arc<str>, id: RequestId, place: u32) {
+    pub(super) fn follow_name(&mut self, ctx: Ctx<'_>, name: &Arc<str>, id: RequestId, place: u32) {
         self.names.entry(name.clone()).or_default().entries.push((id, place));
-        self.plan_name(ctx, &name);
+        self.plan_name(ctx, name);
     }
 
     /// After a start or an undone commit: follows the names of all open returns again.
@@ -110,7 +111,7 @@ impl Ledger {
         }
         doing.in_flight = true;
         match doing.uid {
-            Some(uid) if !doing.deleting => Some(Action::Delete(uid)),
+            Some(uid) if !doing.deleting => Some(Action::Delete { uid, force: false }),
             _ => Some(Action::Look),
         }
     }

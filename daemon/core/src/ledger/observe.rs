@@ -33,10 +33,12 @@ impl Ledger {
     pub fn observe_many(&mut self, ctx: Ctx<'_>, names: &[MachineName]) {
         let newly: Vec<_> = names.iter().copied().filter(|name| self.would_newly_report(ctx, *name)).collect();
         if !newly.is_empty() {
-            let going = self.at_risk.values().filter(|risk| matches!(risk, AtRisk::EndsAt(_))).count();
-            let known = self.derived.live.saturating_sub(going);
+            let known = self.derived.live.saturating_sub(self.going);
             let bounds = Bounds { min: self.policy.guard_min, fraction: self.policy.guard_fraction };
-            self.needs.list |= self.guard.admit(&newly, known, bounds, ctx.now.mono);
+            if self.guard.admit(&newly, known, bounds, ctx.now.mono) {
+                self.needs.list = true;
+                self.doubt_namespace(ctx); // a namespace made again looks like a mass loss, too
+            }
         }
         for name in names {
             self.observe(ctx, *name);
@@ -134,10 +136,16 @@ impl Ledger {
         {
             return;
         }
+        self.set_at_risk(name, risk);
+    }
+
+    pub(super) fn set_at_risk(&mut self, name: MachineName, risk: Option<AtRisk>) {
         let before = match risk {
             Some(risk) => self.at_risk.insert(name, risk),
             None => self.at_risk.remove(&name),
         };
+        let going = |risk: Option<AtRisk>| usize::from(matches!(risk, Some(AtRisk::EndsAt(_))));
+        self.going = self.going + going(risk) - going(before);
         if before != risk {
             self.at_risk_changes.push((name, risk));
         }
@@ -253,11 +261,10 @@ impl Ledger {
         let crashing = was_ready && pod.is_some_and(PodRecord::is_crash_looping);
         let recovered = pod.is_none_or(|pod| pod.ready);
         if crashing {
-            let wake_at = ctx.now.mono + self.policy.crash_loop_after;
-            let doing = self.doing.entry(name).or_default();
-            if doing.crashing_since.is_none() {
-                doing.crashing_since = Some(ctx.now.mono);
-                self.wake_machine_at(name, wake_at);
+            let since = *self.doing.entry(name).or_default().crashing_since.get_or_insert(ctx.now.mono);
+            let lost_at = since + self.policy.crash_loop_after;
+            if lost_at > ctx.now.mono {
+                self.wake_machine_at(name, lost_at); // every time: an earlier wake for something else replaces it
             }
         } else if (recovered || !was_ready)
             && let Some(doing) = self.doing.get_mut(&name)
@@ -276,6 +283,8 @@ impl Ledger {
         }
         self.edit_machine(name, |machine| machine.gone_at = Some(ctx.now.wall));
         self.guard.forget(name);
+        self.forced.remove(&name);
+        self.note_trouble(&name.to_string(), None);
         for (id, place) in self.derived.covering.remove(&name).unwrap_or_default() {
             self.end_entry(ctx.now, id, place, ReturnEnd::Gone);
         }

@@ -66,8 +66,8 @@ impl Ledger {
     /// A LIST of the watch is about to be sent.
     pub fn list_began(&mut self, ctx: Ctx<'_>) {
         self.watching = false;
-        self.needs.namespace = true; // a relist may be of a namespace that was deleted and made again
-        self.refresh_sight(ctx);
+        // A relist may be of a namespace that was deleted and made again: it is not judged by before that is known.
+        self.doubt_namespace(ctx);
         for doing in self.doing.values_mut() {
             if let Create::Exists { before_list, by_201: true, .. } = &mut doing.create {
                 *before_list = true;
@@ -129,6 +129,7 @@ impl Ledger {
                 return;
             }
         };
+        self.namespace_checked = true;
         if let NamespaceOutcome::Known(uid) = outcome {
             self.clocks.seen_namespace = Some(*uid);
         }
@@ -150,6 +151,7 @@ impl Ledger {
         self.meta.namespace = Some(uid);
         self.dirty.meta = true;
         self.binding = Binding::Ours;
+        self.namespace_checked = true;
         self.refresh_sight(ctx);
         self.replan_all(ctx);
         Ok(uid)
@@ -177,8 +179,12 @@ impl Ledger {
                 Some(_) => ctx.pods.pod(name).is_some_and(|pod| pod.deletion.is_none() && !pod.has_ended()),
             }
         });
-        self.needs.relist |= contradicted;
-        if !contradicted {
+        if contradicted {
+            // A view that shows what is not so is not judged by again before it is listed anew.
+            self.needs.relist = true;
+            self.watching = false;
+            self.refresh_sight(ctx);
+        } else {
             for name in held {
                 self.observe(ctx, name);
             }
@@ -215,6 +221,13 @@ impl Ledger {
         self.binding
     }
 
+    /// Judges nothing before the namespace's UID was asked for again.
+    pub(super) fn doubt_namespace(&mut self, ctx: Ctx<'_>) {
+        self.namespace_checked = false;
+        self.needs.namespace = true;
+        self.refresh_sight(ctx);
+    }
+
     pub(super) fn guard_tick(&mut self, now: Duration) {
         if self.list_again_at.is_some_and(|at| at <= now) {
             self.list_again_at = None;
@@ -228,7 +241,8 @@ impl Ledger {
 
     /// Recomputes whether we are sighted; regained sight looks at everything again. Returns whether it did.
     pub(super) fn refresh_sight(&mut self, ctx: Ctx<'_>) -> bool {
-        let sighted = self.watching && self.fresh && self.binding == Binding::Ours && self.mode == Mode::Serving;
+        let right_place = self.binding == Binding::Ours && self.namespace_checked;
+        let sighted = self.watching && self.fresh && right_place && self.mode == Mode::Serving;
         let regained = sighted && !self.sight.is_sighted();
         self.sight.set_sighted(sighted, ctx.now);
         if regained {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::Ledger;
+use super::{Ledger, OpenRequest};
 use crate::{
     id::{MachineName, PodUid, RequestId},
     machine::{Machine, MachineOutcome, VerdictKind},
     policy::wall_seconds,
-    request::Origin,
+    request::{MachineRequest, Origin},
     returns::ReturnEnd,
     view::Ctx,
 };
@@ -19,18 +19,35 @@ const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(30);
 /// Ended requests are looked through this often.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 
+/// From when on a request's deadline counts, wall clock: acceptance, or adoption (`lifecycle.md` 3, 8).
+pub(super) fn deadline_start(request: &MachineRequest) -> i64 {
+    let adopted_at = || request.machines.iter().map(|machine| machine.uid_recorded_at).max();
+    match request.origin {
+        Origin::Accepted => request.accepted_at,
+        Origin::Adopted => adopted_at().unwrap_or(request.accepted_at).max(request.accepted_at),
+    }
+}
+
 /// Clocks and due times of this life.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     /// Time during which HostFactory was seen polling.
     pub(super) polling: Duration,
     last_tick: Duration,
-    pub(super) last_commit: Duration,
+    /// When the next sign of life is due.
+    sign_at: Duration,
     forget_at: Duration,
     pub(super) namespace_again_at: Option<Duration>,
     pub(super) seen_namespace: Option<PodUid>,
     /// Every machine is to be planned anew at the next tick.
     pub(super) replan: bool,
+}
+
+impl Clocks {
+    /// The clock of polling as the next tick can have it at most: what passed since the last one may still be added.
+    pub(super) fn polling_by(&self, now: Duration) -> Duration {
+        self.polling + now.saturating_sub(self.last_tick)
+    }
 }
 
 impl Ledger {
@@ -51,9 +68,8 @@ impl Ledger {
         self.judge_deadlines(ctx);
         self.end_overdue_returns(ctx);
         self.cancel_unpolled(ctx);
-        if !self.derived.open_requests.is_empty() && now >= self.clocks.last_commit + SIGN_OF_LIFE_EVERY {
-            self.meta.alive_at = ctx.now.wall;
-            self.dirty.meta = true;
+        if !self.derived.open_requests.is_empty() && now >= self.clocks.sign_at {
+            self.give_sign_of_life(ctx);
         }
         if now >= self.clocks.forget_at {
             self.clocks.forget_at = now + FORGET_EVERY;
@@ -64,9 +80,24 @@ impl Ledger {
     /// The last commit failed for lack of room: makes something to commit, so that room is noticed, and sees again what
     /// the undone commit had seen.
     pub fn probe_disk(&mut self, ctx: Ctx<'_>) {
-        self.meta.alive_at = ctx.now.wall;
-        self.dirty.meta = true;
+        self.give_sign_of_life(ctx);
         self.observe_all(ctx);
+        self.plan_names(ctx);
+    }
+
+    /// Notes how far the deadlines have run. Where blind time held them up, that is less than the wall clock says; the
+    /// least of the open requests is taken, because a deadline that comes late after a restart fails nobody wrongly.
+    fn give_sign_of_life(&mut self, ctx: Ctx<'_>) {
+        let sighted_now = self.sight.read(ctx.now);
+        let run_until = |(id, open): (&RequestId, &OpenRequest)| {
+            let request = self.requests.get(*id)?;
+            let left = wall_seconds(open.due.saturating_sub(sighted_now));
+            Some(deadline_start(request).saturating_add(i64::from(request.ready_deadline) - left))
+        };
+        let least = self.derived.open_requests.iter().filter_map(run_until).min();
+        self.clocks.sign_at = ctx.now.mono + SIGN_OF_LIFE_EVERY;
+        self.meta.alive_at = least.map_or(ctx.now.wall, |least| least.min(ctx.now.wall));
+        self.dirty.meta = true;
     }
 
     /// Something has a deadline, so the ledger wants to be ticked every second.
@@ -176,8 +207,11 @@ impl Ledger {
         for id in unpolled {
             self.derived.unpolled.remove(&id);
             let Some(request) = self.requests.get(id).cloned() else { continue };
-            let minutes = limit.as_secs() / 60;
-            let reason = format!("cancelled: nobody asked for this request for {minutes} min while others were polled");
+            let waited = match limit.as_secs() {
+                seconds @ 0..60 => format!("{seconds} s"),
+                seconds => format!("{} min", seconds / 60),
+            };
+            let reason = format!("cancelled: nobody asked for this request for {waited} while others were polled");
             self.edit_header(id, |request| request.cancelled = Some(reason.into()));
             for (name, machine) in request.named_machines() {
                 if machine.gone_at.is_none() && !machine.is_returned() {

@@ -1,4 +1,4 @@
-//! Which call a machine needs next, and what its answer means.
+//! Which call a machine needs next.
 //!
 //! Calls are never stored: [`Ledger::plan`] derives them from the committed state, the pod cache and what is in flight,
 //! whenever one of these changes. A place in a queue is only a hint that is checked again when its turn comes.
@@ -7,23 +7,16 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Ledger, Mode};
 use crate::{
-    doing::{Create, Delete, Doing, back_off_time},
+    doing::{Create, Delete, Doing},
     id::{MachineName, PodUid, RequestId, TemplateId},
     machine::{Machine, VerdictKind},
-    outcome::{CreateOutcome, DeleteOutcome, LookOutcome, NotDone},
+    outcome::{CreateOutcome, DeleteOutcome, LookOutcome},
     pod::PodRecord,
     policy::wall_seconds,
     queue::{Class, Target, Ticket},
     request::{MachineRequest, Origin},
     view::Ctx,
 };
-
-/// A delete that the server took is sent again when the watch shows no deletion after this long.
-const DELETE_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// What the server refused for good (403 on a delete) is tried again this often, in case an operator mends it.
-pub(super) const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// A look that found the pod alive though the watch does not show it is repeated this often.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// One call to the API server, to be made now.
 #[derive(Debug, Clone)]
@@ -41,8 +34,13 @@ pub struct Call {
 pub enum Action {
     /// POST the machine's pod, from the manifest of its request.
     Create(Arc<MachineRequest>),
-    /// DELETE with this UID as precondition, the grace period left to the pod.
-    Delete(PodUid),
+    /// DELETE with the UID as precondition.
+    Delete {
+        /// The pod's UID.
+        uid: PodUid,
+        /// Without grace, by an operator's command; else the grace period is left to the pod.
+        force: bool,
+    },
     /// GET by name, without the selector.
     Look,
 }
@@ -113,7 +111,7 @@ impl Ledger {
                     CallEnd::Delete(outcome) => self.delete_ended(ctx, *name, outcome),
                     CallEnd::Look(outcome) => self.look_ended(ctx, *name, outcome),
                 }
-                self.observe(ctx, *name);
+                self.observe_many(ctx, &[*name]);
             }
             Target::Name(name) => self.name_call_ended(ctx, name, end),
         }
@@ -163,11 +161,11 @@ impl Ledger {
         }
         match self.next_step(ctx, name) {
             Step::Nothing => {
-                if self.doing.get(&name).is_some_and(Doing::is_idle) {
-                    let over = self.machine(name).is_none_or(|machine| machine.is_over() || machine.uid.is_some());
-                    if over {
-                        self.doing.remove(&name);
-                    }
+                // What is not durable yet may be undone, and then what is known here is needed again.
+                let committed = self.requests.committed(name.request).and_then(|request| request.machine(name));
+                let decided = committed.is_none_or(|machine| machine.is_over() || machine.uid.is_some());
+                if decided && self.doing.get(&name).is_some_and(Doing::is_idle) {
+                    self.doing.remove(&name);
                 }
             }
             Step::At(at) => self.wake_machine_at(name, at),
@@ -226,10 +224,10 @@ impl Ledger {
             }
             Kind::Delete(uid) => {
                 doing.delete = Delete::InFlight(uid);
-                Some(Action::Delete(uid))
+                Some(Action::Delete { uid, force: self.forced.contains(&name) })
             }
             Kind::Look => {
-                doing.looking = true;
+                doing.looking = Some(ctx.now.mono);
                 Some(Action::Look)
             }
         }
@@ -238,13 +236,15 @@ impl Ledger {
     fn next_step(&self, ctx: Ctx<'_>, name: MachineName) -> Step {
         let idle = Doing::default();
         let doing = self.doing.get(&name).unwrap_or(&idle);
-        if doing.looking || doing.create == Create::InFlight || matches!(doing.delete, Delete::InFlight(_)) {
+        if doing.looking.is_some() || doing.create == Create::InFlight || matches!(doing.delete, Delete::InFlight(_)) {
             return Step::Nothing;
         }
         let Some(request) = self.requests.committed(name.request) else { return Step::Nothing };
         let Some(committed) = request.machine(name) else { return Step::Nothing };
         let look_class = if committed.is_over() { Class::Returns } else { Class::Creates };
+        let forced = committed.is_returned() && self.forced.contains(&name);
         let step = match ctx.pods.pod(name) {
+            Some(pod) if forced => Step::Now(Class::Returns, Kind::Delete(pod.uid)),
             Some(pod) => self.step_with_pod(ctx, doing, request, committed, &pod),
             None => self.step_without_pod(ctx, doing, request, committed, name),
         };
@@ -339,125 +339,8 @@ impl Ledger {
             Some((VerdictKind::Overdue, _)) | None => Removal::No,
         }
     }
-
-    fn create_ended(&mut self, ctx: Ctx<'_>, name: MachineName, outcome: CreateOutcome) {
-        let now = ctx.now.mono;
-        let dead_at = now + self.policy.server_request_timeout;
-        let doing = self.doing.entry(name).or_default();
-        match outcome {
-            CreateOutcome::Created(uid) => {
-                doing.went_well();
-                doing.create = Create::Exists { uid, since: now, before_list: false, by_201: true };
-            }
-            CreateOutcome::AlreadyExists => doing.create = Create::Conflict,
-            CreateOutcome::Ambiguous(why) => {
-                doing.create = Create::Ambiguous { dead_at };
-                doing.last_error = Some(why.into());
-            }
-            CreateOutcome::NotDone(not_done) => {
-                doing.create = Create::Idle;
-                back_off(doing, name, now, &not_done);
-            }
-            CreateOutcome::Unauthorized => {
-                doing.create = Create::Idle;
-                back_off(doing, name, now, &unauthorized());
-            }
-            CreateOutcome::Refused { kind, message } => {
-                doing.create = Create::Idle;
-                doing.last_error = None;
-                if kind == crate::outcome::RefusalKind::NamespaceGone {
-                    self.needs.namespace = true;
-                }
-                let message = format!("the API server refused the pod: {message}");
-                self.give_verdict(ctx.now, name, VerdictKind::Failed, &message);
-            }
-        }
-    }
-
-    fn delete_ended(&mut self, ctx: Ctx<'_>, name: MachineName, outcome: DeleteOutcome) {
-        let now = ctx.now.mono;
-        let doing = self.doing.entry(name).or_default();
-        let Delete::InFlight(uid) = doing.delete else { return };
-        doing.delete = Delete::Idle;
-        let mut trouble = None;
-        match outcome {
-            // Gone: the watch has yet to say so; only the watch ends a return.
-            DeleteOutcome::Accepted | DeleteOutcome::Gone => {
-                doing.went_well();
-                doing.delete = Delete::Accepted { uid, again_at: now + DELETE_AGAIN_AFTER };
-            }
-            DeleteOutcome::Refused(why) => {
-                let why = format!("the API server refuses to delete the pod: {why}; check the Role of hfd");
-                doing.back_off(now, REFUSED_AGAIN_AFTER, &why);
-                trouble = Some(why);
-            }
-            DeleteOutcome::NotDone(not_done) => back_off(doing, name, now, &not_done),
-            DeleteOutcome::Ambiguous(why) => {
-                back_off(doing, name, now, &NotDone { why, retry_after: None, throttled: false });
-            }
-            DeleteOutcome::Unauthorized => back_off(doing, name, now, &unauthorized()),
-        }
-        self.note_trouble(&name.to_string(), trouble.as_deref());
-    }
-
-    fn look_ended(&mut self, ctx: Ctx<'_>, name: MachineName, outcome: LookOutcome) {
-        let now = ctx.now.mono;
-        let shown = ctx.pods.pod(name).is_some();
-        let doing = self.doing.entry(name).or_default();
-        doing.looking = false;
-        let found = match outcome {
-            LookOutcome::NotDone(not_done) => return back_off(doing, name, now, &not_done),
-            LookOutcome::Unauthorized => return back_off(doing, name, now, &unauthorized()),
-            LookOutcome::Ours { uid, request, .. } if request == name.request => Found::Ours(uid),
-            LookOutcome::Ours { .. } | LookOutcome::Foreign { .. } => Found::Stranger,
-            LookOutcome::Absent => Found::Nothing,
-        };
-        doing.went_well();
-        match (doing.create, found) {
-            (Create::Exists { uid, by_201, before_list, .. }, Found::Ours(seen)) if seen == uid => {
-                let since = now + LOOK_AGAIN_AFTER.saturating_sub(self.policy.unseen_look_after);
-                doing.create = Create::Exists { uid, since, before_list, by_201 };
-            }
-            (Create::Exists { .. }, _) => doing.create = if shown { Create::Idle } else { Create::Absent },
-            (Create::Conflict | Create::Ambiguous { .. }, Found::Nothing) => doing.create = Create::Idle,
-            (Create::Conflict | Create::Ambiguous { .. }, Found::Stranger) => {
-                doing.create = Create::Idle;
-                let message = "the name is taken by a pod that is not ours";
-                self.give_verdict(ctx.now, name, VerdictKind::Failed, message);
-            }
-            (Create::InFlight, _) => {}
-            (_, Found::Ours(uid)) => {
-                self.unsettled.remove(&name);
-                if !shown {
-                    doing.create = Create::Exists { uid, since: now, before_list: false, by_201: false };
-                } else {
-                    doing.create = Create::Idle;
-                }
-            }
-            (Create::Idle | Create::Absent, Found::Nothing | Found::Stranger) => {
-                self.unsettled.remove(&name);
-            }
-        }
-    }
-}
-
-enum Found {
-    Nothing,
-    Ours(PodUid),
-    Stranger,
 }
 
 fn due(now: Duration, at: Duration) -> Step {
     if now >= at { Step::Now(Class::Creates, Kind::Look) } else { Step::At(at) }
-}
-
-fn back_off(doing: &mut Doing, name: MachineName, now: Duration, not_done: &NotDone) {
-    let seed = u64::from(name.ordinal);
-    let wait = back_off_time(doing.attempts, seed, not_done.retry_after);
-    doing.back_off(now, wait, &not_done.why);
-}
-
-pub(super) fn unauthorized() -> NotDone {
-    let why = "the API server does not accept our credentials (401)".into();
-    NotDone { why, retry_after: None, throttled: false }
 }

@@ -422,3 +422,50 @@ fn what_ended_is_forgotten_after_the_retention_time_and_what_lives_is_not() {
     assert!(world.ledger.committed_request(ended).is_none());
     assert!(world.ledger.committed_request(living).is_some());
 }
+
+#[test]
+fn an_operator_forces_a_pod_that_hangs_in_terminating() {
+    let mut world = World::new();
+    let id = world.request_ready(1);
+    let name = machine(id, 0);
+    world.evict(name, 30);
+    let returned = world.return_machines(&[name]);
+    assert_eq!(world.count_sent("DELETE"), 0, "it is being deleted already");
+    world.step(|ledger, ctx| ledger.force(ctx, &[name]));
+    world.settle();
+    assert_eq!(world.count_sent("DELETE"), 1);
+    assert_eq!(world.told_return(returned), "Complete: succeed 1");
+}
+
+#[test]
+fn a_new_request_is_not_charged_with_polling_before_its_acceptance() {
+    let mut world = World::new();
+    let old = world.request_ready(1);
+    world.ledger.polled(&[old]);
+    world.pass(10);
+    world.now.mono += std::time::Duration::from_secs(3600); // no tick: the engine had nothing to wait for
+    world.now.wall += 3600;
+    let new = world.request_ready(1);
+    world.pass(1);
+    assert_eq!(world.ledger.never_polled(), []);
+    assert_eq!(world.told(new), "Complete: succeed 1");
+    assert_eq!(world.cluster.len(), 2);
+}
+
+#[test]
+fn a_namespace_made_again_is_not_taken_for_a_mass_loss() {
+    use crate::outcome::NamespaceOutcome;
+
+    let mut world = World::new();
+    let id = world.request_ready(8);
+    world.cluster.clear();
+    world.deliver();
+    let needs = world.ledger.take_needs();
+    assert!(needs.list && needs.namespace);
+    world.step(|ledger, ctx| ledger.guard_listed(ctx, crate::outcome::ListOutcome::Pods(Vec::new())));
+    let other = NamespaceOutcome::Known(PodUid::from_bytes([42; 16]));
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &other));
+    world.commit();
+    assert_eq!(world.at_risk(machine(id, 0)), None);
+    assert!(world.ledger.binding().is_foreign());
+}

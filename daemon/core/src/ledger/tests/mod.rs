@@ -2,5 +2,7 @@
 
 mod accept;
 mod lifecycle;
+mod random;
 mod restart;
+mod review;
 mod world;

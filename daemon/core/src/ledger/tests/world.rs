@@ -12,7 +12,9 @@ use crate::{
     change::{Change, Meta, Restored},
     clock::Now,
     id::{JournalId, MachineName, PodUid, RequestId},
-    ledger::{Action, AtRisk, Call, CallEnd, Denied, Ledger, NewRequest, NewReturn, ReturnedMachine, TemplateTerms},
+    ledger::{
+        Action, AtRisk, Call, CallEnd, Denied, Ledger, Needs, NewRequest, NewReturn, ReturnedMachine, TemplateTerms,
+    },
     outcome::{CreateOutcome, DeleteOutcome, ListOutcome, ListedPod, LookOutcome, NamespaceOutcome},
     pod::{Deletion, Phase, PodRecord},
     policy::Policy,
@@ -23,7 +25,10 @@ use crate::{
 };
 
 pub(super) const OUR_JOURNAL: JournalId = JournalId([7; 8]);
-const NAMESPACE: PodUid = PodUid::from_bytes([9; 16]);
+pub(super) const NAMESPACE: PodUid = PodUid::from_bytes([9; 16]);
+
+/// Wall time at which every world begins.
+const START: i64 = 1_000_000;
 
 /// The pod cache.
 #[derive(Default)]
@@ -39,7 +44,8 @@ impl PodView for Cache {
     }
 
     fn facts(&self, _: RequestId) -> Option<RebuildFacts> {
-        None
+        // Every request of a world tells that it was accepted at the world's start.
+        Some(RebuildFacts { accepted_at: Some(START), ..RebuildFacts::default() })
     }
 }
 
@@ -55,6 +61,9 @@ pub(super) enum Creates {
     NotDone,
 }
 
+/// The journal's own facts, and what was made durable.
+type Journal = (Meta, BTreeMap<RequestId, Arc<MachineRequest>>, BTreeMap<RequestId, Arc<ReturnRequest>>);
+
 pub(super) struct World {
     pub(super) ledger: Ledger,
     pub(super) cache: Cache,
@@ -64,14 +73,16 @@ pub(super) struct World {
     pub(super) now: Now,
     pub(super) creates: Creates,
     pub(super) deletes_refused: bool,
+    /// Commits fail for lack of room.
+    pub(super) disk_full: bool,
     /// The watch delivers.
     pub(super) watching: bool,
     /// Every call in the order sent.
     pub(super) sent: Vec<String>,
     /// What the journal holds.
-    journal: (Meta, BTreeMap<RequestId, Arc<MachineRequest>>, BTreeMap<RequestId, Arc<ReturnRequest>>),
+    journal: Journal,
     pub(super) policy: Policy,
-    next_uid: u8,
+    next_uid: u32,
     next_id: u8,
 }
 
@@ -85,9 +96,9 @@ impl World {
 
     /// A world whose cluster was not seen yet.
     pub(super) fn unseen() -> Self {
-        let meta = Meta { id: OUR_JOURNAL, namespace: None, adopted_journals: Vec::new(), alive_at: 1_000_000 };
+        let meta = Meta { id: OUR_JOURNAL, namespace: None, adopted_journals: Vec::new(), alive_at: START };
         let policy = Policy::default();
-        let now = Now { mono: Duration::ZERO, wall: 1_000_000 };
+        let now = Now { mono: Duration::ZERO, wall: START };
         let restored = Restored { meta: meta.clone(), requests: Vec::new(), returns: Vec::new() };
         Self {
             ledger: Ledger::new(restored, policy.clone(), now),
@@ -97,6 +108,7 @@ impl World {
             now,
             creates: Creates::Work,
             deletes_refused: false,
+            disk_full: false,
             watching: false,
             sent: Vec::new(),
             journal: (meta, BTreeMap::new(), BTreeMap::new()),
@@ -131,11 +143,15 @@ impl World {
     }
 
     pub(super) fn list_ends(&mut self) {
-        let cluster = self.cluster.clone();
+        self.list_ends_with(self.cluster.clone());
+    }
+
+    /// The LIST is delivered; it was read when `cluster` was the truth.
+    pub(super) fn list_ends_with(&mut self, cluster: BTreeMap<MachineName, PodRecord>) {
         let swept: Vec<_> = self.cache.0.borrow().keys().filter(|name| !cluster.contains_key(name)).copied().collect();
-        *self.cache.0.borrow_mut() = cluster.clone();
-        self.watching = true;
         let names: Vec<_> = cluster.keys().copied().collect();
+        *self.cache.0.borrow_mut() = cluster;
+        self.watching = true;
         self.step(|ledger, ctx| ledger.pods_seen(ctx, &names));
         self.step(|ledger, ctx| ledger.list_done(ctx, &swept));
     }
@@ -154,12 +170,32 @@ impl World {
         !changed.is_empty()
     }
 
+    /// The watch delivers what the cluster has of one name.
+    pub(super) fn deliver_one(&mut self, name: MachineName) {
+        if !self.watching {
+            return;
+        }
+        match self.cluster.get(&name) {
+            Some(pod) => drop(self.cache.0.borrow_mut().insert(name, pod.clone())),
+            None => drop(self.cache.0.borrow_mut().remove(&name)),
+        }
+        self.step(|ledger, ctx| ledger.pods_seen(ctx, &[name]));
+    }
+
+    /// The watch writes the cache; the ledger has not heard of it yet.
+    pub(super) fn cache_follows(&self) {
+        *self.cache.0.borrow_mut() = self.cluster.clone();
+    }
+
     /// Commits what is decided.
     pub(super) fn commit(&mut self) {
         if !self.ledger.has_changes() {
             return;
         }
         let batch = self.ledger.take_batch();
+        if self.disk_full {
+            return self.ledger.roll_back(self.now);
+        }
         for change in &batch.changes {
             if let Change::Meta(meta) = change {
                 self.journal.0 = meta.clone();
@@ -184,9 +220,9 @@ impl World {
     pub(super) fn settle(&mut self) {
         for _ in 0..1000 {
             self.commit();
-            self.answer_needs();
+            let answered = self.answer_needs();
             let Some(call) = self.step(|ledger, ctx| ledger.next_call(ctx)) else {
-                if !self.deliver() && !self.ledger.has_changes() {
+                if !self.deliver() && !self.ledger.has_changes() && !answered {
                     return;
                 }
                 continue;
@@ -196,7 +232,7 @@ impl World {
         panic!("the ledger never comes to rest: {:?}", &self.sent[self.sent.len() - 10..]);
     }
 
-    fn answer_needs(&mut self) {
+    pub(super) fn answer_needs(&mut self) -> bool {
         let needs = self.ledger.take_needs();
         if needs.namespace {
             self.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
@@ -216,12 +252,13 @@ impl World {
             self.sent.push("RELIST".into());
             self.relist();
         }
+        needs != Needs::default()
     }
 
     fn perform(&mut self, call: &Call) {
         let end = match (&call.target, &call.action) {
             (Target::Machine(name), Action::Create(_)) => CallEnd::Create(self.create(*name)),
-            (Target::Machine(name), Action::Delete(uid)) => CallEnd::Delete(self.delete(*name, *uid)),
+            (Target::Machine(name), Action::Delete { uid, .. }) => CallEnd::Delete(self.delete(*name, *uid)),
             (Target::Machine(name), Action::Look) => {
                 self.sent.push(format!("GET {name}"));
                 CallEnd::Look(self.look(*name))
@@ -239,8 +276,12 @@ impl World {
             }
             (Target::Name(name), _) => {
                 self.sent.push(format!("DELETE {name}"));
-                self.strangers.remove(&**name);
-                CallEnd::Delete(DeleteOutcome::Accepted)
+                CallEnd::Delete(if self.deletes_refused {
+                    DeleteOutcome::Refused("forbidden".into())
+                } else {
+                    self.strangers.remove(&**name);
+                    DeleteOutcome::Accepted
+                })
             }
         };
         let (target, slot) = (call.target.clone(), call.slot.clone());
@@ -272,7 +313,9 @@ impl World {
 
     /// A pod of that name comes into being, as a late POST of ours would make it.
     pub(super) fn land(&mut self, name: MachineName) -> PodUid {
-        let uid = PodUid::from_bytes([self.next_uid; 16]);
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&self.next_uid.to_be_bytes());
+        let uid = PodUid::from_bytes(bytes);
         self.next_uid += 1;
         self.cluster.insert(name, pending(uid));
         uid
@@ -292,7 +335,7 @@ impl World {
         }
     }
 
-    fn look(&self, name: MachineName) -> LookOutcome {
+    pub(super) fn look(&self, name: MachineName) -> LookOutcome {
         if self.strangers.contains(&name.to_string()) {
             return LookOutcome::Foreign { hostfactory: false, uid: PodUid::from_bytes([200; 16]), deleting: false };
         }
@@ -345,12 +388,17 @@ impl World {
         id
     }
 
-    pub(super) fn return_names(&mut self, names: &[String]) -> RequestId {
+    /// requestReturnMachines, decided but not committed.
+    pub(super) fn try_return(&mut self, names: &[String]) -> RequestId {
         let id = self.fresh_id();
         let machines =
             names.iter().map(|name| ReturnedMachine { name: name.as_str().into(), machine_id: None }).collect();
         let new = NewReturn { id, machines, key: None, caller: Caller::default() };
-        let id = self.step(|ledger, ctx| ledger.return_machines(ctx, new)).expect("an id is always answered");
+        self.step(|ledger, ctx| ledger.return_machines(ctx, new)).expect("an id is always answered")
+    }
+
+    pub(super) fn return_names(&mut self, names: &[String]) -> RequestId {
+        let id = self.try_return(names);
         self.settle();
         id
     }
@@ -385,11 +433,17 @@ impl World {
 
     // --- time
 
-    pub(super) fn pass(&mut self, seconds: u64) {
+    /// Time passes; the cluster is not asked for anything.
+    pub(super) fn pass_blindly(&mut self, seconds: u64) {
         self.now.mono += Duration::from_secs(seconds);
         self.now.wall += i64::try_from(seconds).expect("a short time");
         let polled = Some(self.now.mono);
         self.step(|ledger, ctx| ledger.tick(ctx, polled));
+        self.commit();
+    }
+
+    pub(super) fn pass(&mut self, seconds: u64) {
+        self.pass_blindly(seconds);
         self.settle();
     }
 
@@ -438,6 +492,16 @@ impl World {
 
     pub(super) fn request_of(&self, id: RequestId) -> &MachineRequest {
         &self.journal.1[&id]
+    }
+
+    /// The request is durable.
+    pub(super) fn knows(&self, id: RequestId) -> bool {
+        self.journal.1.contains_key(&id)
+    }
+
+    /// A durable return.
+    pub(super) fn return_of(&self, id: RequestId) -> Option<&ReturnRequest> {
+        self.journal.2.get(&id).map(|request| &**request)
     }
 
     pub(super) fn at_risk(&self, name: MachineName) -> Option<AtRisk> {
