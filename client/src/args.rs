@@ -189,6 +189,18 @@ pub enum Query {
         #[command(flatten)]
         output: OutputArg,
     },
+    /// Give machines back by hand, as HostFactory would
+    Return {
+        /// Names of machines
+        #[arg(value_name = "MACHINE", required = true)]
+        machines: Vec<String>,
+        /// Delete their pods without grace, those stuck in Terminating too; only for nodes known dead
+        #[arg(long)]
+        force: bool,
+        /// How to print it.
+        #[command(flatten)]
+        output: OutputArg,
+    },
     /// Bind the journal to the namespace as it is now
     AcceptNamespace {
         /// UID that the namespace must have

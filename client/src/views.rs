@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use proto_schema::{
     Call,
-    admin::{AcceptNamespace, Rebuild},
+    admin::{AcceptNamespace, Rebuild, ReturnMachines},
     query::{
         DescribeMachine, DescribeRequest, GetStatus, ListMachines, ListRequests, ListTemplates, RequestKind,
         ServingState,
@@ -81,6 +81,13 @@ impl Asker {
                 })
             }
             Query::Rebuild { .. } => self.show(&Rebuild {}, |reply, _| format!("{}\n", text::safe(&reply.message))),
+            Query::Return { machines, force, .. } => {
+                let call = ReturnMachines { machines: machines.clone(), force: *force };
+                self.show(&call, |reply, output| match output {
+                    Output::Name => format!("{}\n", text::safe(&reply.request_id)),
+                    _ => format!("{}\n", text::safe(&reply.message)),
+                })
+            }
             Query::AcceptNamespace { uid, .. } => {
                 self.show(&AcceptNamespace { uid: uid.clone() }, |reply, _| format!("{}\n", text::safe(&reply.message)))
             }
@@ -134,6 +141,7 @@ fn output_of(query: &Query) -> Output {
     | Query::Get(Get::Requests { output, .. } | Get::Machines { output, .. } | Get::Templates { output })
     | Query::Describe(Describe::Request { output, .. } | Describe::Machine { output, .. })
     | Query::Rebuild { output, .. }
+    | Query::Return { output, .. }
     | Query::AcceptNamespace { output, .. }) = query;
     let OutputArg { output } = output;
     *output

@@ -50,3 +50,31 @@ impl Call for AcceptNamespace {
     const METHOD: &'static str = "admin.acceptNamespace";
     type Reply = NamespaceAccepted;
 }
+
+/// `admin.returnMachines`: give machines back by hand, as HostFactory would (`hfctl return MACHINE...`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReturnMachines {
+    /// Names of machines.
+    pub machines: Vec<String>,
+    /// Delete their pods without grace, those that hang in Terminating too: for a node that is known dead. A container
+    /// that still runs there is not waited for.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// The machines are being returned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MachinesReturned {
+    /// Version of this shape.
+    pub api_version: ApiVersion,
+    /// The return, for `hfctl describe request`.
+    pub request_id: String,
+    /// For people.
+    pub message: String,
+}
+
+impl Call for ReturnMachines {
+    const METHOD: &'static str = "admin.returnMachines";
+    type Reply = MachinesReturned;
+}

@@ -69,5 +69,6 @@ pub fn visit_calls(visitor: &mut impl CallVisitor) {
     visitor.visit::<query::DescribeMachine>();
     visitor.visit::<admin::Rebuild>();
     visitor.visit::<admin::AcceptNamespace>();
+    visitor.visit::<admin::ReturnMachines>();
     visitor.visit::<Discover>();
 }
