@@ -133,13 +133,22 @@ fn serve(flags: &ConfigFlags, rebuild_permitted: bool, surroundings: &Surroundin
             Err(error) => return fail(EX_CONFIG, &error),
         };
         let socket = config.socket.clone();
-        let shutdown = match stop_on_signals() {
-            Ok(shutdown) => shutdown,
+        let shutdown = CancellationToken::new();
+        let signals = match stop_signals() {
+            Ok(signals) => signals,
             Err(error) => return fail(EX_OSERR, &error),
         };
         let access = Access::Kubeconfig { path: config.kube.kubeconfig.clone(), context: config.kube.context.clone() };
         let options = RunOptions { rebuild_permitted, notifier: Notifier::new(surroundings) };
-        let ended = hfd::run(config, listener, access, options, shutdown).await;
+        let mut serving = Box::pin(hfd::run(config, listener, access, options, shutdown.clone()));
+        let ended = tokio::select! {
+            ended = &mut serving => ended,
+            signal = signals => {
+                info!(signal, "stopping");
+                shutdown.cancel();
+                serving.await
+            }
+        };
         if own_socket {
             remove_socket(&socket);
         }
@@ -187,20 +196,15 @@ fn call<C: proto_schema::Call>(
     }
 }
 
-fn stop_on_signals() -> io::Result<CancellationToken> {
-    let shutdown = CancellationToken::new();
+/// Takes the signals over at once; the future waits for the first and names it.
+fn stop_signals() -> io::Result<impl Future<Output = &'static str>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let token = shutdown.clone();
-    let wait = async move {
-        let signal = tokio::select! {
+    Ok(async move {
+        tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
-        };
-        info!(signal, "stopping");
-        token.cancel();
-    };
-    tokio::spawn(wait);
-    Ok(shutdown)
+        }
+    })
 }
 
 fn remove_socket(path: &Path) {

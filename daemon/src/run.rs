@@ -141,7 +141,11 @@ pub async fn run(
     let (handle, commands) = EngineHandle::new(config.limits.inbox as usize);
     let journal_id = restored.meta.id.to_string();
     let policy = policy(&config, options.rebuild_permitted);
-    let watch_settings = WatchSettings { page_size: config.kube.page_size, fresh_within: config.kube.fresh_within };
+    let watch_settings = WatchSettings {
+        page_size: config.kube.page_size,
+        watch_timeout: config.kube.watch_timeout,
+        fresh_within: config.kube.fresh_within,
+    };
     let pod_watch = PodWatch::new(link.clone(), cache.clone(), seen_tx, relist.clone(), watch_settings);
     let engine = Engine::new(Parts {
         ledger: Ledger::new(restored, policy, now(started)),
@@ -296,11 +300,9 @@ async fn watchdog(notifier: &Notifier, engine: &EngineHandle, journal: &Journal)
     }
 }
 
-fn unfailing(part: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = Result<(), RunError>> + Send {
-    async move {
-        part.await;
-        Ok(())
-    }
+async fn unfailing(part: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+    part.await;
+    Ok(())
 }
 
 fn first_templates(source: &Source) -> TemplateSet {

@@ -58,20 +58,7 @@ fn route(shared: &Shared, method: &Method, path: &[&str], query: &str, body: &By
             shared.with(|world| world.counters.clear());
             done()
         }
-        ("GET", ["faults"]) => Ok(shared.with(|world| json!(world.faults.list()))),
-        ("POST", ["faults"]) => {
-            let fault: Fault = read(body)?;
-            check(&fault)?;
-            Ok(json!({"id": shared.with(|world| world.faults.inject(fault))}))
-        }
-        ("DELETE", ["faults"]) => {
-            shared.with(|world| world.faults.clear());
-            done()
-        }
-        ("DELETE", ["faults", id]) => {
-            let id = id.parse().map_err(|_| (400, format!("{id:?} is no fault number")))?;
-            found(shared.with(|world| world.faults.remove(id)), "fault", &id.to_string())
-        }
+        (_, ["faults", rest @ ..]) => faults(shared, method, rest, body),
         ("POST", ["deny"]) => {
             let denial: Denial = read(body)?;
             shared.with(|world| world.denials.push(denial));
@@ -111,6 +98,26 @@ fn route(shared: &Shared, method: &Method, path: &[&str], query: &str, body: &By
         ("GET", ["history"]) if matches!(query, "" | "resource=pods") => Ok(shared.with(|world| history(world))),
         ("GET", ["history"]) => Err((400, format!("history is kept of pods only, not for {query:?}"))),
         _ => Err((404, format!("the sandbox has no {method} /sandbox/{}", path.join("/")))),
+    }
+}
+
+fn faults(shared: &Shared, method: &Method, path: &[&str], body: &Bytes) -> Result<Value, Problem> {
+    match (method.as_str(), path) {
+        ("GET", []) => Ok(shared.with(|world| json!(world.faults.list()))),
+        ("POST", []) => {
+            let fault: Fault = read(body)?;
+            check(&fault)?;
+            Ok(json!({"id": shared.with(|world| world.faults.inject(fault))}))
+        }
+        ("DELETE", []) => {
+            shared.with(|world| world.faults.clear());
+            Ok(json!({}))
+        }
+        ("DELETE", [id]) => {
+            let id = id.parse().map_err(|_| (400, format!("{id:?} is no fault number")))?;
+            found(shared.with(|world| world.faults.remove(id)), "fault", &id.to_string())
+        }
+        _ => Err((404, format!("the sandbox has no {method} /sandbox/faults/{}", path.join("/")))),
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::object::text;
 use crate::random::Random;
 use crate::refusal::Cause;
 
@@ -96,16 +97,17 @@ impl Plan {
     pub(crate) fn of(pod: &Value, delays: Delays, random: Random) -> Self {
         let annotation = |name: &str| pod["metadata"]["annotations"][name].as_str();
         let delay = |name| annotation(name).and_then(parse_duration);
-        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+        // by name: the delays of a pod do not depend on what else happens in the cluster
+        let name = format!("{}/{}", text(pod, "/metadata/namespace"), text(pod, "/metadata/name"));
         let fate = annotation(FATE).and_then(Fate::parse).unwrap_or(Fate::Healthy);
         let usual_start = match fate {
             Fate::SlowStart => SLOW_START,
-            _ => random.around(&format!("start {uid}"), delays.start),
+            _ => random.around(&format!("start {name}"), delays.start),
         };
         Self {
             fate,
             start_delay: delay(START_DELAY).unwrap_or(usual_start),
-            stop_delay: delay(STOP_DELAY).unwrap_or_else(|| random.around(&format!("stop {uid}"), delays.stop)),
+            stop_delay: delay(STOP_DELAY).unwrap_or_else(|| random.around(&format!("stop {name}"), delays.stop)),
             fate_after: delay(FATE_AFTER),
         }
     }

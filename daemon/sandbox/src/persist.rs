@@ -74,9 +74,16 @@ impl Log {
     pub(crate) fn append(&mut self, line: &Line) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes)?;
-        self.size += bytes.len() as u64;
-        Ok(())
+        self.write(&bytes)
+    }
+
+    /// Appends a [`Line::Put`] of an object that is serialised already.
+    pub(crate) fn append_put(&mut self, resource: &str, object: &[u8]) -> io::Result<()> {
+        let mut bytes = format!(r#"{{"put":{{"resource":"{resource}","object":"#).into_bytes();
+        bytes.reserve(object.len() + 3);
+        bytes.extend_from_slice(object);
+        bytes.extend_from_slice(b"}}\n");
+        self.write(&bytes)
     }
 
     /// Whether rewriting would pay.
@@ -97,6 +104,12 @@ impl Log {
         self.file = OpenOptions::new().append(true).open(&self.path)?;
         self.size = self.file.metadata()?.len();
         self.live = self.size;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.size += bytes.len() as u64;
         Ok(())
     }
 }
@@ -120,5 +133,56 @@ fn read_lines(file: &File) -> io::Result<(Vec<Line>, u64)> {
             }
         }
         whole += length as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(log: &mut Log, text: &str) {
+        log.append_put("pods", format!("{{\"x\":{text}}}").as_bytes()).expect("written");
+    }
+
+    fn objects(lines: &[Line]) -> Vec<&str> {
+        lines
+            .iter()
+            .filter_map(|line| if let Line::Put { object, .. } = line { Some(object.get()) } else { None })
+            .collect()
+    }
+
+    #[test]
+    fn whole_lines_are_read_back_and_a_torn_one_is_cut_off() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let (mut log, lines) = Log::open(&path).expect("a new log");
+        assert!(lines.is_empty());
+        put(&mut log, "1");
+        put(&mut log, "2");
+        drop(log);
+        let whole = fs::read(&path).expect("the file");
+        for torn in 1..whole.len() / 2 {
+            fs::write(&path, &whole[..whole.len() - torn]).expect("written");
+            let (mut log, lines) = Log::open(&path).expect("a torn log");
+            assert_eq!(objects(&lines), [r#"{"x":1}"#], "{torn} bytes short");
+            put(&mut log, "3");
+            drop(log);
+            let (_, lines) = Log::open(&path).expect("a mended log");
+            assert_eq!(objects(&lines), [r#"{"x":1}"#, r#"{"x":3}"#]);
+        }
+    }
+
+    #[test]
+    fn rewriting_replaces_everything_and_appending_goes_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let (mut log, _) = Log::open(&path).expect("a new log");
+        put(&mut log, "1");
+        log.rewrite(std::iter::once(Line::Cluster { token: "t".to_owned(), rv: 9 })).expect("rewritten");
+        put(&mut log, "2");
+        drop(log);
+        let (_, lines) = Log::open(&path).expect("the log");
+        assert!(matches!(lines[0], Line::Cluster { rv: 9, .. }), "{lines:?}");
+        assert_eq!(objects(&lines), [r#"{"x":2}"#]);
     }
 }

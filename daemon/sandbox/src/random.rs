@@ -1,7 +1,7 @@
 //! Seeded pseudo-randomness: the same seed gives the same delays, identifiers and generated names.
 //!
-//! Every value is a function of the seed and of what it is for, never of how many values were drawn before: the order
-//! in which requests arrive does not change the fate of a pod.
+//! Every value is a function of the seed and of what it is for, never of how many values were drawn before. So the
+//! delays and the UID of a pod follow from its name, in whatever order requests arrive.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;

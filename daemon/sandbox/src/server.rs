@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
-use hyper::{Request as HttpRequest, Response};
+use hyper::{Request as HttpRequest, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -272,11 +272,11 @@ fn made_up(status: &FaultStatus) -> Answer {
 fn response(answer: Answer) -> Response<AnswerBody> {
     let body = Full::new(answer.body).map_err(|never: Infallible| match never {}).boxed_unsync();
     let mut response = Response::new(body);
-    // a fault may ask for any number: what is no status becomes 500
-    *response.status_mut() = hyper::StatusCode::from_u16(answer.code).unwrap_or_default();
+    // a fault may ask for any number
+    *response.status_mut() = StatusCode::from_u16(answer.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(answer.content_type));
-    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-cache, private"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     if let Some(seconds) = answer.retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
@@ -286,8 +286,8 @@ fn response(answer: Answer) -> Response<AnswerBody> {
 fn stream(body: AnswerBody) -> Response<AnswerBody> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-cache, private"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }
 

@@ -250,6 +250,11 @@ impl Store {
         }
     }
 
+    /// How many pods of that name were ever created.
+    pub(crate) fn times_created(&self, key: &Key) -> u64 {
+        self.past.get(key).map_or(0, |past| past.created)
+    }
+
     /// What is remembered of pod names, and whether a pod of that name exists now.
     pub(crate) fn pod_names(&self) -> impl Iterator<Item = (&Key, &Past, bool)> {
         let pods = &self.table(Resource::Pods).objects;
@@ -284,17 +289,17 @@ impl Store {
     }
 
     fn append_object(&mut self, resource: Resource, object: &Object) {
-        if self.log.is_some()
-            && let Some(raw) = raw(object)
-        {
-            self.append(&Line::Put { resource: resource.plural().to_owned(), object: raw });
-        }
+        self.write_log(|log| log.append_put(resource.plural(), &object.json));
     }
 
     fn append(&mut self, line: &Line) {
+        self.write_log(|log| log.append(line));
+    }
+
+    fn write_log(&mut self, write: impl FnOnce(&mut Log) -> io::Result<()>) {
         if self.failure.is_none()
             && let Some(log) = &mut self.log
-            && let Err(error) = log.append(line)
+            && let Err(error) = write(log)
         {
             self.fail(&error);
         }
@@ -359,4 +364,83 @@ fn known_resource(name: &str) -> io::Result<Resource> {
     Resource::from_plural(name).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, format!("unknown resource {name:?} in the state file"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn named(name: &str) -> Value {
+        json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "namespace": "n", "uid": name}})
+    }
+
+    fn put(store: &mut Store, name: &str) -> u64 {
+        store.put(Resource::Pods, &mut named(name)).version
+    }
+
+    fn shown(store: &Store, version: Option<u64>) -> Result<Vec<String>, Compacted> {
+        let page = store.page(Resource::Pods, &Filter::default(), version, None, usize::MAX);
+        Ok(page?.0.iter().map(|object| object.key.name.clone()).collect())
+    }
+
+    #[test]
+    fn an_older_state_is_the_present_with_later_changes_undone() {
+        let mut store = Store::in_memory();
+        put(&mut store, "a");
+        let then = put(&mut store, "b");
+        put(&mut store, "b");
+        put(&mut store, "c");
+        store.remove(Resource::Pods, &Key::new("n", "a"), None);
+        put(&mut store, "a");
+        store.remove(Resource::Pods, &Key::new("n", "b"), None);
+        assert_eq!(shown(&store, Some(then)), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(shown(&store, None), Ok(vec!["a".to_owned(), "c".to_owned()]));
+    }
+
+    #[test]
+    fn versions_are_shared_by_all_resources() {
+        let mut store = Store::in_memory();
+        let first = put(&mut store, "a");
+        let node = json!({"kind": "Node", "metadata": {"name": "node"}});
+        assert_eq!(store.put(Resource::Nodes, &mut node.clone()).version, first + 1);
+        assert_eq!(put(&mut store, "b"), first + 2);
+    }
+
+    #[test]
+    fn the_past_is_bounded_and_what_fell_off_is_compacted() {
+        let mut store = Store::in_memory();
+        let first = put(&mut store, "a");
+        for _ in 0..PAST_CHANGES {
+            put(&mut store, "a");
+        }
+        let oldest = store.oldest_version(Resource::Pods);
+        assert_eq!(oldest, first);
+        assert_eq!(store.since(Resource::Pods, oldest).map(Iterator::count), Ok(PAST_CHANGES));
+        put(&mut store, "a");
+        assert!(store.since(Resource::Pods, oldest).is_err());
+        assert_eq!(shown(&store, Some(oldest)), Err(Compacted));
+    }
+
+    #[test]
+    fn an_announced_deletion_has_a_version_of_its_own() {
+        let mut store = Store::in_memory();
+        let created = put(&mut store, "a");
+        let gone = store.remove(Resource::Pods, &Key::new("n", "a"), None).expect("it was there");
+        assert_eq!(gone.version, created + 1);
+        assert_eq!(gone.value()["metadata"]["resourceVersion"], gone.version.to_string());
+    }
+
+    #[test]
+    fn a_name_remembers_how_often_it_was_used() {
+        let mut store = Store::in_memory();
+        let key = Key::new("n", "a");
+        for _ in 0..3 {
+            put(&mut store, "a");
+            put(&mut store, "a");
+            store.remove(Resource::Pods, &key, None);
+        }
+        assert_eq!(store.times_created(&key), 3);
+    }
 }

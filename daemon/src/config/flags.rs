@@ -7,16 +7,16 @@ use clap::Args;
 /// Flags of every command that reads the configuration; flattened into the command line by `main`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigFlags {
-    /// Configuration file [default: <INSTANCE>.toml in /etc/hfd or ~/.config/hfd, if there is one]
+    /// Configuration file [default: INSTANCE.toml in /etc/hfd or ~/.config/hfd, if there is one]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Name of the provider instance [default: HF_PROVIDER_NAME, else k8s-hf]
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
-    /// Unix socket to answer on [default: /run/hfd/<INSTANCE>.sock, for a user $XDG_RUNTIME_DIR/hfd/<INSTANCE>.sock]
+    /// Unix socket to answer on [default: /run/hfd/INSTANCE.sock, for a user $XDG_RUNTIME_DIR/hfd/INSTANCE.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Directory of the journal [default: /var/lib/hfd/<INSTANCE>, for a user ~/.local/state/hfd/<INSTANCE>]
+    /// Directory of the journal [default: /var/lib/hfd/INSTANCE, for a user ~/.local/state/hfd/INSTANCE]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Kubeconfig [default: KUBECONFIG, else ~/.kube/config, else the pod's own service account]
@@ -28,7 +28,7 @@ pub struct ConfigFlags {
     /// Namespace of the pods [default: the context's namespace]
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// Template file [default: <INSTANCE>prov_templates.json or k8sprov_templates.json in the provider's conf directory]
+    /// Template file [default: INSTANCEprov_templates.json or k8sprov_templates.json in the provider's conf directory]
     #[arg(long, value_name = "FILE")]
     pub template_file: Option<PathBuf>,
     /// Set any key of the configuration file; may be repeated

@@ -202,7 +202,8 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Auto, file: None }
+        // kube logs every failed call at ERROR; what it means is for us to say.
+        Self { filter: "info,kube_client::client::builder=off".to_owned(), format: LogFormat::Auto, file: None }
     }
 }
 

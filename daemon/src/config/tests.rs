@@ -199,3 +199,17 @@ fn all_keys_that_flags_and_surroundings_name_exist() {
     assert_eq!(from_flags, 7);
     assert_eq!(config.template_files(), [PathBuf::from("/x")]);
 }
+
+#[test]
+fn the_readme_lists_every_key_with_its_default_and_no_other() {
+    let readme = include_str!("../../../README.md");
+    let section = readme.split("\n## ").find(|section| section.starts_with("Configuration")).unwrap();
+    let listed: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let entries: Vec<_> = Config::unset().entries().collect();
+    assert_eq!(listed.len(), entries.len(), "{listed:#?}");
+    for (line, entry) in listed.iter().zip(entries) {
+        let is_set = !entry.value.trim_matches('"').is_empty();
+        let default = if is_set { format!("`{}` |", entry.value) } else { String::new() };
+        assert!(line.starts_with(&format!("| `{}` | {default}", entry.key)), "{line}");
+    }
+}

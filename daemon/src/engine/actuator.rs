@@ -163,7 +163,7 @@ async fn perform(cluster: &Cluster, target: &Target, action: &Action, body: Opti
             kind: RefusalKind::Invalid,
             message: "the journal has no readable manifest for this request".to_owned(),
         }),
-        (Action::Delete(uid), _) => CallEnd::Delete(cluster.delete(&name, *uid).await),
+        (Action::Delete { uid, force }, _) => CallEnd::Delete(cluster.delete(&name, *uid, *force).await),
         (Action::Look, _) => CallEnd::Look(cluster.look(&name).await),
     }
 }
@@ -181,7 +181,7 @@ fn without_client(link: &Link, action: &Action) -> CallEnd {
     let not_done = no_client(link);
     match action {
         Action::Create(_) => CallEnd::Create(CreateOutcome::NotDone(not_done)),
-        Action::Delete(_) => CallEnd::Delete(DeleteOutcome::NotDone(not_done)),
+        Action::Delete { .. } => CallEnd::Delete(DeleteOutcome::NotDone(not_done)),
         Action::Look => CallEnd::Look(LookOutcome::NotDone(not_done)),
     }
 }

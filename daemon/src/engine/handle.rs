@@ -27,6 +27,8 @@ pub enum Command {
     ReturnMachines {
         /// What is returned.
         new: NewReturn,
+        /// Delete their pods without grace.
+        force: bool,
         /// From when on the caller no longer waits.
         deadline: Option<SystemTime>,
         /// Answered when durable.
@@ -105,7 +107,15 @@ impl EngineHandle {
     /// # Errors
     /// [`Refusal`].
     pub async fn return_machines(&self, new: NewReturn, deadline: Option<SystemTime>) -> Result<RequestId, Refusal> {
-        self.call(|reply| Command::ReturnMachines { new, deadline, reply }).await
+        self.call(|reply| Command::ReturnMachines { new, force: false, deadline, reply }).await
+    }
+
+    /// Returns machines and has their pods deleted without grace.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn force_return(&self, new: NewReturn) -> Result<RequestId, Refusal> {
+        self.call(|reply| Command::ReturnMachines { new, force: true, deadline: None, reply }).await
     }
 
     /// Marks requests as polled; returns when that is durable.

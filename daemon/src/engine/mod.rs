@@ -12,6 +12,7 @@
 
 mod actuator;
 mod handle;
+mod log;
 mod view;
 
 use std::{
@@ -111,6 +112,8 @@ pub struct Engine {
     waiting: Vec<Waiting>,
     rebuilds: Vec<oneshot::Sender<Result<hfd_core::ledger::Rebuilt, Refusal>>>,
     probe_disk_at: Option<Duration>,
+    /// When the ledger was ticked last; what keeps coming in must not put the next tick off.
+    ticked_at: Duration,
     /// What the watch said of its own state last, for people.
     fresh: bool,
 }
@@ -147,6 +150,7 @@ impl Engine {
             waiting: Vec::new(),
             rebuilds: Vec::new(),
             probe_disk_at: None,
+            ticked_at: Duration::ZERO,
             fresh: false,
         };
         engine.step(|ledger, ctx| ledger.resume(ctx));
@@ -162,6 +166,8 @@ impl Engine {
         loop {
             self.go_on();
             let input = tokio::select! {
+                // Once told to stop, the parts around end as well: that is no failure.
+                biased;
                 () = shutdown.cancelled() => return self.finish().await,
                 input = self.next_input() => input?,
             };
@@ -232,6 +238,7 @@ impl Engine {
             Input::Outcome(outcome) => self.outcome(outcome),
             Input::Committed(result) => self.committed(result)?,
             Input::Tick => {
+                self.ticked_at = self.started.elapsed();
                 let last_poll = self.published.last_poll();
                 self.step(|ledger, ctx| ledger.tick(ctx, last_poll));
                 self.probe_disk();
@@ -258,11 +265,19 @@ impl Engine {
                 }
                 self.answer(decided, reply);
             }
-            Command::ReturnMachines { new, deadline, reply } => {
+            Command::ReturnMachines { new, force, deadline, reply } => {
                 let (count, caller) = (new.machines.len(), new.caller);
-                let decided = self.in_time(deadline, |ledger, ctx| ledger.return_machines(ctx, new));
+                let forced: Vec<_> = match force {
+                    true => new.machines.iter().filter_map(|machine| machine.name.parse().ok()).collect(),
+                    false => Vec::new(),
+                };
+                let decided = self.in_time(deadline, |ledger, ctx| {
+                    let id = ledger.return_machines(ctx, new)?;
+                    ledger.force(ctx, &forced);
+                    Ok(id)
+                });
                 if let Ok(id) = &decided {
-                    info!(request = %id, count, peer_uid = caller.uid, peer_pid = caller.pid, "machines returned");
+                    info!(request = %id, count, peer_uid = caller.uid, peer_pid = caller.pid, force, "machines returned");
                 }
                 self.answer(decided, reply);
             }
@@ -364,6 +379,7 @@ impl Engine {
         let Some((_, batch, waiting)) = self.committing.take() else { return Ok(()) };
         match result {
             Ok(()) => {
+                log::ends(&batch, &self.published);
                 self.published.publish(&batch);
                 self.step(|ledger, ctx| ledger.committed(ctx, &batch));
                 self.actuator.forget_ended(&batch);
@@ -431,7 +447,9 @@ impl Engine {
     }
 
     fn publish_view(&mut self) {
-        self.published.publish_at_risk(self.ledger.take_at_risk_changes());
+        let at_risk = self.ledger.take_at_risk_changes();
+        log::at_risk(&at_risk, &self.published);
+        self.published.publish_at_risk(at_risk);
         self.published.publish_troubles(self.ledger.take_trouble_changes());
         self.published.publish_health(Health {
             mode: self.ledger.mode(),
@@ -445,8 +463,8 @@ impl Engine {
     fn next_tick(&self) -> Duration {
         let now = self.started.elapsed();
         let longest = if self.ledger.has_deadlines() || self.probe_disk_at.is_some() { TICK } else { IDLE_TICK };
-        let wake = self.ledger.next_wake().map_or(longest, |at| at.saturating_sub(now));
-        wake.min(longest)
+        let due = self.ticked_at + longest;
+        self.ledger.next_wake().map_or(due, |at| at.min(due)).saturating_sub(now)
     }
 
     /// A clean stop: calls that were sent are heard, and what is decided is committed.

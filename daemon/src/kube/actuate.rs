@@ -37,16 +37,20 @@ impl Cluster {
         create_outcome(self.call(Method::POST, &self.pods(), body.into()).await)
     }
 
-    /// Deletes the pod that has this name and this UID; the pod keeps its own grace period.
-    pub async fn delete(&self, name: &str, uid: PodUid) -> DeleteOutcome {
+    /// Deletes the pod that has this name and this UID. The pod keeps its own grace period, unless `force` takes it
+    /// away: then it is gone from the API server at once, whatever its node does.
+    pub async fn delete(&self, name: &str, uid: PodUid, force: bool) -> DeleteOutcome {
         if !names::is_object_name(name) {
             return DeleteOutcome::Gone;
         }
-        let body = json!({
+        let mut body = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": { "uid": uid.to_string() },
         });
+        if force {
+            body["gracePeriodSeconds"] = 0.into();
+        }
         let path = format!("{}/{name}", self.pods());
         delete_outcome(self.call(Method::DELETE, &path, body.to_string().into()).await)
     }

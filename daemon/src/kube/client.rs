@@ -125,7 +125,7 @@ pub async fn connect(settings: &ClientSettings) -> Result<Cluster, ConnectError>
     // Below the call's own time-out, so that a dead address is known not to have got the call.
     config.connect_timeout = Some(settings.call_timeout / 2);
     let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let server = config.cluster_url.to_string();
+    let server = without_secrets(&config.cluster_url);
 
     // kube runs credential plugins while it builds, and waits for them without yielding.
     let build = tokio::task::spawn_blocking(move || ClientBuilder::try_from(config));
@@ -139,6 +139,15 @@ pub async fn connect(settings: &ClientSettings) -> Result<Cluster, ConnectError>
         Err(_) => return Err(ConnectError::TimedOut { server }),
     };
     Ok(Cluster::over(builder, settings, namespace, server, context))
+}
+
+/// The URL for people: user information in it may be a secret.
+fn without_secrets(url: &http::Uri) -> String {
+    let text = url.to_string();
+    match url.authority().and_then(|authority| authority.as_str().split_once('@')) {
+        Some((secret, _)) => text.replacen(&format!("{secret}@"), "", 1),
+        None => text,
+    }
 }
 
 impl Cluster {
@@ -221,4 +230,16 @@ pub(super) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     super::reason::clipped(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn a_secret_in_the_url_is_not_shown() {
+        let shown = |url: &str| without_secrets(&url.parse().expect("a URL"));
+        assert_eq!(shown("http://sandbox:token@127.0.0.1:80/"), "http://127.0.0.1:80/");
+        assert_eq!(shown("https://api.example:6443/"), "https://api.example:6443/");
+    }
 }

@@ -41,8 +41,6 @@ use super::{
 };
 use crate::cache::PodCache;
 
-/// The server ends a watch after this many seconds: below the 240 s at which load balancers drop idle connections.
-const WATCH_SECONDS: u32 = 200;
 /// How often freshness is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Most pods in one message to the engine.
@@ -84,6 +82,8 @@ pub struct PodSeen {
 pub struct WatchSettings {
     /// Pods per page of a LIST.
     pub page_size: u32,
+    /// The server ends a watch after this time, told to it in whole seconds.
+    pub watch_timeout: Duration,
     /// Silence after which the view is not believed (`lifecycle.md` 7: 90 s).
     pub fresh_within: Duration,
 }
@@ -156,10 +156,9 @@ impl PodWatch {
     /// One run over one client.
     async fn over(&mut self, cluster: &Cluster) -> End {
         let api: Api<SlimPod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-        let config = watcher::Config::default()
-            .labels(&cluster.selector)
-            .page_size(self.settings.page_size)
-            .timeout(WATCH_SECONDS);
+        let seconds = u32::try_from(self.settings.watch_timeout.as_secs()).unwrap_or(u32::MAX);
+        let config =
+            watcher::Config::default().labels(&cluster.selector).page_size(self.settings.page_size).timeout(seconds);
         let mut events = std::pin::pin!(watcher(api, config).default_backoff());
         let mut link = self.link.clone();
         let mut new_client = std::pin::pin!(link.newer_than(cluster.build));

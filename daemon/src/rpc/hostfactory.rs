@@ -15,7 +15,7 @@ use hfd_core::{
 };
 use jsonrpsee::Extensions;
 use proto_schema::{
-    Call as _,
+    Call as _, admin,
     error::{ErrorCode, RpcError},
     hostfactory::{
         Accepted, AvailableTemplates, GetAvailableTemplates, GetRequestStatus, GetReturnRequests, IdempotencyKey,
@@ -106,21 +106,50 @@ pub(super) async fn request_return_machines(
         return Err(RpcError::new(ErrorCode::InvalidInput, message).with_action("name at least one machine"));
     }
     check_ids(machines.len(), "machines", &service)?;
-    let count = machines.len();
     let parts =
         machines.iter().flat_map(|machine| [machine.name.as_str(), machine.machine_id.as_deref().unwrap_or("")]);
     let body = body_hash(RequestReturnMachines::METHOD, parts);
-    let machines = machines
+    // A machine that is named twice is returned once.
+    let mut named = HashSet::new();
+    let machines: Vec<_> = machines
         .into_iter()
+        .filter(|machine| named.insert(machine.name.clone()))
         .map(|machine| {
             let given = machine.machine_id.filter(|id| !id.is_empty() && *id != machine.name);
             ReturnedMachine { machine_id: given.map(Into::into), name: machine.name.into() }
         })
         .collect();
+    let count = machines.len();
     let key = call.key.as_ref().map(|key: &IdempotencyKey| Key { text: key.as_str().into(), body });
     let new = NewReturn { id: fresh_id()?, machines, key, caller: caller(&extensions) };
     let id = service.engine.return_machines(new, deadline(call.deadline)).await.map_err(|refusal| refused(&refusal))?;
     Ok(Accepted { message: format!("{count} machines returned"), request_id: id.to_string() })
+}
+
+/// `admin.returnMachines`: the same by an operator, with force where a node is dead.
+pub(super) async fn return_by_hand(
+    call: admin::ReturnMachines,
+    service: Arc<Service>,
+    extensions: Extensions,
+) -> Result<admin::MachinesReturned, RpcError> {
+    if call.machines.is_empty() {
+        return Err(RpcError::new(ErrorCode::InvalidInput, "no machine is named"));
+    }
+    check_ids(call.machines.len(), "machines", &service)?;
+    let count = call.machines.len();
+    let returned = |name: String| ReturnedMachine { machine_id: None, name: name.into() };
+    let machines = call.machines.into_iter().map(returned).collect();
+    let new = NewReturn { id: fresh_id()?, machines, key: None, caller: caller(&extensions) };
+    let id = match call.force {
+        true => service.engine.force_return(new).await,
+        false => service.engine.return_machines(new, None).await,
+    };
+    let id = id.map_err(|refusal| refused(&refusal))?;
+    Ok(admin::MachinesReturned {
+        request_id: id.to_string(),
+        message: format!("{count} machines are being returned; follow it with `hfctl describe request {id}`"),
+        ..admin::MachinesReturned::default()
+    })
 }
 
 /// getRequestStatus.
@@ -155,11 +184,11 @@ pub(super) async fn get_return_requests(
         message: message.to_owned(),
         requests: Vec::new(),
     };
-    if !health.sighted {
-        return Ok(nothing("the cluster cannot be seen now: nothing is reported (hfctl status)"));
-    }
     if health.guarding {
         return Ok(nothing("many machines seem lost at once: nothing is reported until that is confirmed"));
+    }
+    if !health.sighted {
+        return Ok(nothing("the cluster cannot be seen now: nothing is reported (hfctl status)"));
     }
     let names = asked.as_ref().map(|machines| machines.iter().map(|machine| machine.name.as_str()).collect::<Vec<_>>());
     let unasked = wall_seconds(service.settings.told_or_unasked);

@@ -102,40 +102,24 @@ impl Service {
 ///
 /// # Errors
 /// When two methods have one name: a fault of the program.
-pub(crate) fn module(service: Arc<Service>) -> Result<RpcModule<Arc<Service>>, RegisterMethodError> {
-    let mut module = RpcModule::new(service);
-    register(&mut module, |call, service, extensions| {
-        hostfactory::get_available_templates(call, unwrapped(&service), extensions)
-    })?;
-    register(&mut module, |call, service, extensions| {
-        hostfactory::request_machines(call, unwrapped(&service), extensions)
-    })?;
-    register(&mut module, |call, service, extensions| {
-        hostfactory::get_request_status(call, unwrapped(&service), extensions)
-    })?;
-    register(&mut module, |call, service, extensions| {
-        hostfactory::request_return_machines(call, unwrapped(&service), extensions)
-    })?;
-    register(&mut module, |call, service, extensions| {
-        hostfactory::get_return_requests(call, unwrapped(&service), extensions)
-    })?;
-    register(&mut module, |call, service, _| status::status(call, unwrapped(&service)))?;
-    register(&mut module, |call, service, _| queries::list_requests(call, unwrapped(&service)))?;
-    register(&mut module, |call, service, _| queries::list_machines(call, unwrapped(&service)))?;
-    register(&mut module, |call, service, _| queries::list_templates(call, unwrapped(&service)))?;
-    register(&mut module, |call, service, _| queries::describe_request(call, unwrapped(&service)))?;
-    register(&mut module, |call, service, _| queries::describe_machine(call, unwrapped(&service)))?;
-    register(&mut module, |call, service, _| rebuild(call, unwrapped(&service)))?;
-    register(&mut module, |call, service, _| accept_namespace(call, unwrapped(&service)))?;
-    register(&mut module, |_: Discover, _: Arc<Arc<Service>>, _: Extensions| async {
-        Ok(proto_schema::schema::openrpc())
-    })?;
+pub(crate) fn module(service: Arc<Service>) -> Result<RpcModule<Service>, RegisterMethodError> {
+    let mut module = RpcModule::from_arc(service);
+    register(&mut module, hostfactory::get_available_templates)?;
+    register(&mut module, hostfactory::request_machines)?;
+    register(&mut module, hostfactory::get_request_status)?;
+    register(&mut module, hostfactory::request_return_machines)?;
+    register(&mut module, hostfactory::get_return_requests)?;
+    register(&mut module, |call, service, _| status::status(call, service))?;
+    register(&mut module, |call, service, _| queries::list_requests(call, service))?;
+    register(&mut module, |call, service, _| queries::list_machines(call, service))?;
+    register(&mut module, |call, service, _| queries::list_templates(call, service))?;
+    register(&mut module, |call, service, _| queries::describe_request(call, service))?;
+    register(&mut module, |call, service, _| queries::describe_machine(call, service))?;
+    register(&mut module, |call, service, _| rebuild(call, service))?;
+    register(&mut module, |call, service, _| accept_namespace(call, service))?;
+    register(&mut module, hostfactory::return_by_hand)?;
+    register(&mut module, |_: Discover, _: Arc<Service>, _: Extensions| async { Ok(proto_schema::schema::openrpc()) })?;
     Ok(module)
-}
-
-/// jsonrpsee shares its context once more than we do.
-fn unwrapped(service: &Arc<Arc<Service>>) -> Arc<Service> {
-    Arc::clone(service)
 }
 
 async fn rebuild(_: admin::Rebuild, service: Arc<Service>) -> Result<admin::Rebuilt, RpcError> {

@@ -75,7 +75,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 /// Serves until `shutdown`, then finishes the calls under way.
 pub(crate) async fn serve(
     listener: UnixListener,
-    module: RpcModule<Arc<Service>>,
+    module: RpcModule<Service>,
     settings: &super::Settings,
     shutdown: CancellationToken,
 ) {

@@ -86,7 +86,7 @@ mod tests {
         check_replaceable(&path).expect("nothing is there");
         fs::write(&path, "apiVersion: v1\ncurrent-context: production\n").expect("written");
         let error = check_replaceable(&path).expect_err("it is somebody's");
-        assert_eq!(error.exit_code(), 64);
+        assert_eq!(error.exit_code(), ExitCode::from(64));
         fs::write(&path, format!("apiVersion: v1\n{OURS}\n")).expect("written");
         check_replaceable(&path).expect("it is a sandbox's");
     }

@@ -1,6 +1,6 @@
 //! Why the sandbox can't do what was asked, and the exit code for it.
 
-use std::{ffi::OsString, io, path::PathBuf};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use thiserror::Error;
 
@@ -67,7 +67,7 @@ pub(super) enum SandboxError {
         /// Its log.
         log: PathBuf,
         /// Why.
-        source: RunError,
+        source: Box<RunError>,
     },
     /// The daemon ended although nobody asked it to.
     #[error("hfd ended unexpectedly; its log is {log}", log = log.display())]
@@ -95,11 +95,12 @@ pub(super) enum SandboxError {
 
 impl SandboxError {
     /// sysexits, as for all of `hfd`; for a command that can't be started, what a shell answers.
-    pub(super) fn exit_code(&self) -> u8 {
-        match self {
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Daemon { source, .. } => return source.exit_code(),
             Self::NotOurs { .. } => 64,
             Self::NoClient { .. } => 69,
-            Self::DaemonEnded { .. } | Self::Daemon { .. } => 70,
+            Self::DaemonEnded { .. } => 70,
             Self::File { .. } | Self::System { .. } | Self::Bind { .. } => 74,
             Self::Cluster(hfd_sandbox::Error::State { source, .. }) if source.kind() == io::ErrorKind::ResourceBusy => {
                 75
@@ -108,6 +109,6 @@ impl SandboxError {
             Self::Half { .. } | Self::Config(_) => 78,
             Self::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::Command { .. } => 126,
-        }
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     io::{self, Write},
     os::unix::process::ExitStatusExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitCode, ExitStatus},
 };
 
@@ -107,7 +107,7 @@ fn instructions(stage: &Stage) -> String {
     text
 }
 
-fn programs(dirs: &[std::path::PathBuf]) -> String {
+fn programs(dirs: &[PathBuf]) -> String {
     let dirs: Vec<_> = dirs.iter().map(|dir| quoted(dir.as_os_str())).collect();
     format!("{}:\"$PATH\"", dirs.join(":"))
 }

@@ -6,8 +6,8 @@
 //!                    kubectl ──────────────────────────(kubeconfig)──────────^
 //! ```
 //!
-//! Owns the command line of `hfd sandbox`, the directory in which a sandbox lives ([`places`]), the provider tree that
-//! the binary carries ([`tree`]) and the tour. It must never give the daemon what a real surrounding could not: the
+//! Owns the command line of `hfd sandbox`, the directory in which a sandbox lives (`places`), the provider tree that
+//! the binary carries (`tree`) and the tour. It must never give the daemon what a real surrounding could not: the
 //! daemon does not know that it is in a sandbox.
 //!
 //! Exit codes: those of `hfd` (sysexits), 69 when `hfctl` is missing, 1 when the tour saw something that must not be;
@@ -76,7 +76,7 @@ async fn start(setup: Setup, signals: &mut Signals) -> Result<Result<Stage, Exit
 
 fn report(error: &SandboxError) -> ExitCode {
     eprintln!("hfd sandbox: {}", with_causes(error));
-    ExitCode::from(error.exit_code())
+    error.exit_code()
 }
 
 /// An error with all its causes, in one line.

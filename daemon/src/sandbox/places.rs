@@ -13,7 +13,7 @@
 use std::{
     collections::hash_map::RandomState,
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     hash::{BuildHasher, Hasher},
     io::{self, Write},
@@ -62,6 +62,11 @@ impl Home {
     /// The directory.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// From now on it stays: something in it is worth a look.
+    pub(super) fn keep(&mut self) {
+        self.is_temporary = false;
     }
 
     /// Where the simulated cluster lives on; nowhere in a temporary directory.
@@ -176,13 +181,13 @@ impl Places {
             ("HF_PROVIDER_WORKDIR", self.workdir.clone().into()),
             ("HF_PROVIDER_LOGDIR", self.logdir.clone().into()),
             ("KUBECONFIG", self.kubeconfig.clone().into()),
-            ("PATH", self.path(env::var_os("PATH"))),
+            ("PATH", self.path(env::var_os("PATH").as_deref())),
         ]
     }
 
-    fn path(&self, rest: Option<OsString>) -> OsString {
+    fn path(&self, rest: Option<&OsStr>) -> OsString {
         let mut path = OsString::new();
-        for part in self.program_dirs.iter().map(|dir| dir.as_os_str()).chain(rest.as_deref()) {
+        for part in self.program_dirs.iter().map(|dir| dir.as_os_str()).chain(rest) {
             if !path.is_empty() {
                 path.push(":");
             }
@@ -227,6 +232,8 @@ pub(super) fn file(action: &'static str, path: &Path, source: io::Error) -> Sand
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitCode;
+
     use super::*;
 
     fn kept() -> (tempfile::TempDir, Home) {
@@ -246,7 +253,7 @@ mod tests {
             touch(&home, present);
             let error = home.check_whole().expect_err("only half is there");
             assert!(error.to_string().contains(&format!("{present} but not {absent}")), "{error}");
-            assert_eq!(error.exit_code(), 78);
+            assert_eq!(error.exit_code(), ExitCode::from(78));
         }
     }
 

@@ -4,7 +4,14 @@
 //! flags, and reaches the cluster over HTTP like any other. It must never be handed anything that a real cluster or a
 //! real caller could not give it.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use proto_schema::query::Status;
 use tokio::{process::Command, task::JoinSet, time};
@@ -37,7 +44,7 @@ pub(super) struct Setup {
     /// The directory.
     pub(super) home: Home,
     /// Template file instead of the sample.
-    pub(super) template_file: Option<std::path::PathBuf>,
+    pub(super) template_file: Option<PathBuf>,
 }
 
 /// Cluster and daemon at work.
@@ -48,11 +55,11 @@ pub(super) struct Stage {
     /// The simulated cluster.
     pub(super) cluster: hfd_sandbox::Cluster,
     /// The template file in force.
-    pub(super) template_file: std::path::PathBuf,
+    pub(super) template_file: PathBuf,
     daemon: JoinSet<Result<(), RunError>>,
     shutdown: CancellationToken,
     // removes a temporary directory, so it goes last
-    _home: Home,
+    home: Home,
 }
 
 impl Stage {
@@ -75,24 +82,26 @@ impl Stage {
         let template_file = template_file.unwrap_or_else(|| places.confdir.join(tree::TEMPLATES));
         let config = configuration(&places, cluster.namespace(), &template_file)?;
         logging::start(&config.log, &Surroundings::default())
-            .map_err(|error| SandboxError::System { action: "log", source: std::io::Error::other(error) })?;
+            .map_err(|error| SandboxError::System { action: "log", source: io::Error::other(error) })?;
         let bind = |source| SandboxError::Bind { path: places.socket.clone(), source };
         let listener = rpc::bind(&places.socket).map_err(bind)?;
         let shutdown = CancellationToken::new();
         let mut daemon = JoinSet::new();
         let run = crate::run(config, listener, access(&cluster)?, RunOptions::default(), shutdown.clone());
         daemon.spawn(run);
-        let mut stage = Self { places, cluster, template_file, daemon, shutdown, _home: home };
+        let mut stage = Self { places, cluster, template_file, daemon, shutdown, home };
         stage.wait_until_ready().await?;
-        stage._home.is_whole()?;
+        stage.home.is_whole()?;
         Ok(stage)
     }
 
-    /// Waits for an end of the daemon that nobody asked for.
+    /// Waits for an end of the daemon that nobody asked for. Its log is kept.
     pub(super) async fn daemon_ended(&mut self) -> SandboxError {
         let log = self.places.log();
-        match self.daemon.join_next().await {
-            Some(Ok(Err(source))) => SandboxError::Daemon { log, source },
+        let ended = self.daemon.join_next().await;
+        self.home.keep();
+        match ended {
+            Some(Ok(Err(source))) => SandboxError::Daemon { log, source: Box::new(source) },
             _ => SandboxError::DaemonEnded { log },
         }
     }
@@ -102,10 +111,13 @@ impl Stage {
         self.shutdown.cancel();
         let log = self.places.log();
         let ended = match self.daemon.join_next().await {
-            Some(Ok(Err(source))) => Err(SandboxError::Daemon { log, source }),
+            Some(Ok(Err(source))) => Err(SandboxError::Daemon { log, source: Box::new(source) }),
             Some(Err(_)) => Err(SandboxError::DaemonEnded { log }),
             _ => Ok(()),
         };
+        if ended.is_err() {
+            self.home.keep();
+        }
         self.cluster.stop().await;
         // Neither leads anywhere any more.
         for path in [&self.places.socket, &self.places.kubeconfig] {
@@ -117,7 +129,7 @@ impl Stage {
     }
 
     /// A command with the environment of HostFactory's scripts.
-    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.envs(self.places.environment());
         command
@@ -154,7 +166,7 @@ impl Stage {
     }
 }
 
-fn configuration(places: &Places, namespace: &str, template_file: &std::path::Path) -> Result<Config, SandboxError> {
+fn configuration(places: &Places, namespace: &str, template_file: &Path) -> Result<Config, SandboxError> {
     let flags = ConfigFlags {
         instance: Some(INSTANCE.to_owned()),
         socket: Some(places.socket.clone()),
@@ -175,7 +187,7 @@ fn configuration(places: &Places, namespace: &str, template_file: &std::path::Pa
 fn access(cluster: &hfd_sandbox::Cluster) -> Result<Access, SandboxError> {
     let url = cluster.url().parse().map_err(|error| SandboxError::System {
         action: "use the simulated cluster's address",
-        source: std::io::Error::other(error),
+        source: io::Error::other(error),
     })?;
     let mut config = ::kube::Config::new(url);
     config.default_namespace = cluster.namespace().to_owned();

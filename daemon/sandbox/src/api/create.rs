@@ -69,7 +69,7 @@ pub(super) fn submitted(resource: Resource, request: &Request) -> Result<Value, 
 
 fn create_pod(world: &mut World, submitted: &Value, request: &Request) -> Result<Bytes, Refusal> {
     let namespace = &request.namespace;
-    let identity = identity(world, submitted, namespace);
+    let identity = pod_identity(world, submitted, namespace);
     let mut pod = defaults::pod(submitted, namespace, &identity);
     let name = text(&pod, "/metadata/name");
     check_namespace(world, Resource::Pods, namespace, name)?;
@@ -94,7 +94,7 @@ fn create_pod(world: &mut World, submitted: &Value, request: &Request) -> Result
 }
 
 fn create_namespace(world: &mut World, submitted: &Value, request: &Request) -> Result<Bytes, Refusal> {
-    let identity = identity(world, submitted, "");
+    let identity = identity(world, "namespace");
     let metadata = defaults::metadata(&submitted["metadata"], "", &identity);
     let object = json!({"metadata": metadata});
     let name = text(&object, "/metadata/name").to_owned();
@@ -111,7 +111,7 @@ fn create_namespace(world: &mut World, submitted: &Value, request: &Request) -> 
 
 fn create_quota(world: &mut World, submitted: &Value, request: &Request) -> Result<Bytes, Refusal> {
     let namespace = &request.namespace;
-    let identity = identity(world, submitted, namespace);
+    let identity = identity(world, "quota");
     let mut quota = json!({
         "kind": "ResourceQuota", "apiVersion": "v1",
         "metadata": defaults::metadata(&submitted["metadata"], namespace, &identity),
@@ -140,10 +140,21 @@ fn create_quota(world: &mut World, submitted: &Value, request: &Request) -> Resu
     Ok(stored)
 }
 
-fn identity(world: &World, submitted: &Value, namespace: &str) -> Identity {
-    let named = format!("{namespace}/{}", text(submitted, "/metadata/name"));
-    let purpose = format!("{named} {}", world.store.version());
-    Identity { uid: world.new_uid(&named), created: world.clock.stamp(), suffix: world.random.name_suffix(&purpose) }
+/// The n-th pod of a name always has the same UID, in whatever order requests come.
+fn pod_identity(world: &World, submitted: &Value, namespace: &str) -> Identity {
+    let suffix = world.random.name_suffix(&format!("suffix {}", world.store.version()));
+    let name = match text(submitted, "/metadata/name") {
+        "" => format!("{}{suffix}", text(submitted, "/metadata/generateName")),
+        name => name.to_owned(),
+    };
+    let key = Key::new(namespace, name);
+    let uid = world.random.uuid(&format!("pod {namespace}/{} {}", key.name, world.store.times_created(&key)));
+    Identity { uid, created: world.clock.stamp(), suffix }
+}
+
+fn identity(world: &World, kind: &str) -> Identity {
+    let suffix = world.random.name_suffix(&format!("suffix {}", world.store.version()));
+    Identity { uid: world.new_uid(kind), created: world.clock.stamp(), suffix }
 }
 
 fn check_namespace(world: &World, resource: Resource, namespace: &str, name: &str) -> Result<(), Refusal> {

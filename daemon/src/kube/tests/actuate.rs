@@ -116,7 +116,7 @@ async fn a_delete_names_the_uid_and_leaves_the_grace_period_to_the_pod() {
             assert_eq!(body, expected);
             asked.answer(200, pod(3, "1", "Running").to_string());
         },
-        cluster.delete(&name, uid(3))
+        cluster.delete(&name, uid(3), false)
     );
     assert_eq!(outcome, DeleteOutcome::Accepted);
 }
@@ -170,7 +170,7 @@ async fn a_text_that_cannot_be_a_name_never_reaches_the_server() {
     let (cluster, mut server) = cluster(1);
     for name in ["../../x", "/etc", "a?watch=true", "", "a b", "%2e"] {
         assert_eq!(cluster.look(name).await, LookOutcome::Absent);
-        assert_eq!(cluster.delete(name, uid(1)).await, DeleteOutcome::Gone);
+        assert_eq!(cluster.delete(name, uid(1), false).await, DeleteOutcome::Gone);
     }
     server.idles(SOON).await;
 }
@@ -251,7 +251,7 @@ async fn every_call_is_counted_by_its_verb() {
     let cluster = Cluster::over(builder, &settings, "symphony".to_owned(), "memory".to_owned(), None);
     cluster.create(Vec::new()).await;
     cluster.create(Vec::new()).await;
-    cluster.delete("a", uid(1)).await;
+    cluster.delete("a", uid(1), false).await;
     cluster.look("a").await;
     cluster.list().await;
     cluster.namespace_uid().await;

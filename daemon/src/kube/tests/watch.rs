@@ -37,7 +37,8 @@ fn watching(channel: usize) -> Running {
     let (seen_tx, seen) = mpsc::channel(channel);
     let cache = Arc::new(PodCache::new());
     let relist = Arc::new(Notify::new());
-    let settings = WatchSettings { page_size: 2, fresh_within: Duration::from_secs(90) };
+    let settings =
+        WatchSettings { page_size: 2, watch_timeout: Duration::from_secs(200), fresh_within: Duration::from_secs(90) };
     let watch = PodWatch::new(link, Arc::clone(&cache), seen_tx.clone(), Arc::clone(&relist), settings);
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();

@@ -154,6 +154,29 @@ fn is_short(value: &Value) -> bool {
     }
 }
 
+/// A line of somebody else's table, cut where the tour's columns end.
+pub(super) fn cut(line: &str) -> Vec<String> {
+    let width = WIDTH - 2;
+    if line.chars().count() <= width {
+        return vec![line.to_owned()];
+    }
+    vec![line.chars().take(width - 4).chain(" ...".chars()).collect()]
+}
+
+/// A line of somebody else, broken between words where the tour's columns end.
+pub(super) fn broken(line: &str) -> Vec<String> {
+    let (width, margin) = (WIDTH - 2, "        ");
+    let mut lines = vec![line.to_owned()];
+    while let Some(last) = lines.last_mut().filter(|last| last.chars().count() > width) {
+        let end = last.char_indices().nth(width).map_or(last.len(), |(end, _)| end);
+        let Some(space) = last[..end].rfind(' ').filter(|space| *space > margin.len()) else { break };
+        let rest = format!("{margin}{}", last[space..].trim_start());
+        last.truncate(space);
+        lines.push(rest);
+    }
+    lines
+}
+
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -220,9 +243,25 @@ mod tests {
 
     #[test]
     fn a_shortened_array_is_the_only_thing_that_is_not_json() {
-        let document = json!({"a": [{"b": "x".repeat(60)}, {"c": [1, 2, 3]}], "d": null});
+        let document = json!({"a": [{"b": "x".repeat(60)}, {"c": [1, 2]}], "d": null});
         let text = document_lines(&document, 40).concat();
         assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), document);
+    }
+
+    #[test]
+    fn a_wide_table_is_cut_at_the_edge() {
+        assert_eq!(cut("short"), ["short"]);
+        let line = cut(&"x".repeat(200)).concat();
+        assert!(line.ends_with("x ...") && line.len() == WIDTH - 2, "{line}");
+    }
+
+    #[test]
+    fn a_wide_line_is_broken_between_words_and_keeps_its_columns() {
+        let line = format!("  a   {}", "word ".repeat(40));
+        let lines = broken(line.trim_end());
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.len() <= WIDTH - 2), "{lines:?}");
+        assert!(lines[0].starts_with("  a   word word") && lines[1].starts_with("        word"), "{lines:?}");
+        assert_eq!(broken(&"x".repeat(200)), ["x".repeat(200)]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Tour, TourError,
     scripts::{self, Verb},
+    show,
 };
 use crate::sandbox::places;
 
@@ -19,8 +20,12 @@ const TOO_LARGE: &str = "tour-too-large";
 const TOO_LARGE_MACHINES: usize = 2;
 /// The shortest deadline that hfd accepts in a template.
 const TOO_LARGE_DEADLINE_SECONDS: u32 = 10;
-/// Lines shown of a table for people.
-const TABLE_LINES: usize = 16;
+/// What the scheduler says of it.
+const SCHEDULERS_WORDS: &str = "Insufficient cpu";
+/// Lines shown of a table or page for people.
+const PAGE_LINES: usize = 16;
+/// Lines that say how a request stands and why.
+const WHY_LINES: usize = 13;
 
 impl Tour<'_> {
     /// Tells everything; what was not as it must be comes back.
@@ -117,8 +122,8 @@ impl Tour<'_> {
 
     async fn operators_view(&mut self, machines: &[Machine]) -> Result<(), TourError> {
         self.out.heading("4. What an operator sees")?;
-        self.hfctl(&["status"]).await?;
-        let table = self.hfctl(&["get", "machines"]).await?;
+        self.hfctl(&["status"], PAGE_LINES, show::cut).await?;
+        let table = self.hfctl(&["get", "machines"], PAGE_LINES, show::cut).await?;
         self.check("every machine is in the table", machines.iter().all(|machine| table.contains(&machine.name)))
     }
 
@@ -188,12 +193,19 @@ impl Tour<'_> {
         let input = json!({"template": {"templateId": TOO_LARGE, "machineCount": TOO_LARGE_MACHINES}});
         let reply = self.exchange(Verb::RequestMachines, &input).await?;
         let id = text(&reply, "/requestId", "request id")?;
+        let why = ["describe", "request", id.as_str()];
+        let mut patience = Self::patience("hfctl tells the scheduler's words");
+        while !self.hfctl_silently(&why).await?.0.contains(SCHEDULERS_WORDS) {
+            patience.wait().await?;
+        }
+        self.out.say("An operator need not wait for the deadline to learn why:")?;
+        self.hfctl(&why, WHY_LINES, show::broken).await?;
         let requests = self.follow(&[id], TOO_LARGE_MACHINES).await?;
         self.check("the request ended with an error", requests[0]["status"] == "complete_with_error")?;
         let mut machines = requests[0]["machines"].as_array().into_iter().flatten();
         let told = |machine: &Value| {
             let message = machine["message"].as_str().unwrap_or_default();
-            machine["result"] == "fail" && message.contains("Insufficient cpu")
+            machine["result"] == "fail" && message.contains(SCHEDULERS_WORDS)
         };
         self.check("each machine failed in the scheduler's own words", machines.all(told))?;
         let mut patience = Self::patience("hfd deletes the pods of failed machines");
@@ -249,40 +261,48 @@ impl Tour<'_> {
         self.check("and no other call about pods since before the first script", others(&calls) == others(before))?;
         let (total, seconds) = (self.scripts.total(), self.begun.elapsed().as_secs_f64());
         self.out.gap()?;
-        match self.checks.wrong() {
-            [] => self.out.line(&format!(
-                "{total} calls of the provider scripts, {} checks, all as they must be, in {seconds:.1} s.",
-                self.checks.passed()
-            ))?,
-            wrong => {
-                self.out.line(&format!("{total} calls of the provider scripts in {seconds:.1} s. What was wrong:"))?;
-                for what in wrong.to_vec() {
-                    self.out.line(&format!("  not so: {what}"))?;
-                }
+        if self.checks.wrong().is_empty() {
+            let checks = self.checks.passed();
+            self.out.line(&format!(
+                "{total} calls of the provider scripts, {checks} checks, all as they must be, in {seconds:.1} s."
+            ))?;
+        } else {
+            self.out.line(&format!("{total} calls of the provider scripts in {seconds:.1} s. What was wrong:"))?;
+            for what in self.checks.wrong() {
+                self.out.line(&format!("  not so: {what}"))?;
             }
         }
         Ok(())
     }
 
-    /// Runs hfctl and shows the beginning of what it prints.
-    async fn hfctl(&mut self, arguments: &[&str]) -> Result<String, TourError> {
+    /// Runs hfctl and shows the first lines of what it prints, made to fit.
+    async fn hfctl(
+        &mut self,
+        arguments: &[&str],
+        shown: usize,
+        fit: fn(&str) -> Vec<String>,
+    ) -> Result<String, TourError> {
+        let (text, succeeded) = self.hfctl_silently(arguments).await?;
         let line = format!("hfctl {}", arguments.join(" "));
-        let mut command = self.stage.command(&self.stage.places.hfctl);
-        let output = scripts::run(command.args(arguments))
-            .await
-            .map_err(|source| TourError::Run { program: line.clone(), source })?;
         self.out.gap()?;
         self.out.line(&format!("  $ {line}"))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        for line in text.lines().take(TABLE_LINES) {
-            self.out.line(&format!("  {line}"))?;
+        for line in text.lines().take(shown).flat_map(fit) {
+            self.out.line(format!("  {line}").trim_end())?;
         }
-        let more = text.lines().count().saturating_sub(TABLE_LINES);
+        let more = text.lines().count().saturating_sub(shown);
         if more > 0 {
             self.out.line(&format!("  ... {more} more lines"))?;
         }
-        self.check(&format!("{line} succeeded"), output.status.success())?;
+        self.check(&format!("{line} succeeded"), succeeded)?;
         Ok(text)
+    }
+
+    async fn hfctl_silently(&self, arguments: &[&str]) -> Result<(String, bool), TourError> {
+        let mut command = self.stage.command(&self.stage.places.hfctl);
+        let output = scripts::run(command.args(arguments))
+            .await
+            .map_err(|source| TourError::Run { program: format!("hfctl {}", arguments.join(" ")), source })?;
+        Ok((String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success()))
     }
 }
 
