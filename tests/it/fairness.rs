@@ -1,0 +1,66 @@
+//! Fairness (issue 3; `lifecycle.md` 13): many or hopeless machines never hold up a small healthy request behind them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tests::{Template, World, names};
+
+/// What a small request may take behind a large or sick one, in a debug build on a small machine.
+const HELD_UP: Duration = Duration::from_secs(10);
+
+/// issue 3, Fairness: a template whose pods can't be created.
+#[test]
+fn a_template_whose_pods_can_not_be_created_holds_up_nobody() {
+    let world = World::build()
+        .template(Template::new("sick").pod("/metadata/labels", json!({"app": "sick"})))
+        .template(Template::new("well"))
+        .start();
+    for action in [
+        json!({"status": {"code": 500, "reason": "InternalError", "message": "webhook failed"}}),
+        json!({"hang": true}),
+    ] {
+        let fault = world
+            .cluster
+            .fault(&json!({"verb": "create", "resource": "pods", "labelContains": "app=sick", "action": action}));
+        let sick = world.request("sick", 300);
+        let begun = Instant::now();
+        world.bring_up("well", 3);
+        assert!(begun.elapsed() < HELD_UP, "held up for {:?} by {action}", begun.elapsed());
+        assert_eq!(world.status(&sick).status, "running");
+        let status = world.status(&sick);
+        world.give_back(&names(&status.machines));
+        world.cluster.end_fault(fault);
+    }
+}
+
+/// issue 3, Fairness: a request of 10,000 machines.
+#[test]
+fn a_request_for_ten_thousand_machines_holds_up_nobody() {
+    let world = World::build().cluster(|cluster| cluster.nodes = 100).start();
+    world.cluster.pod_fault("create", &json!({"delayMs": 50}));
+    let large = world.request("small", 10_000);
+    let begun = Instant::now();
+    let machines = world.bring_up("small", 5);
+    assert!(begun.elapsed() < HELD_UP, "held up for {:?}", begun.elapsed());
+    let begun = Instant::now();
+    let ret = world.give_back(&names(&machines));
+    assert_eq!(world.wait_end(&ret).status, "complete");
+    assert!(begun.elapsed() < HELD_UP, "the return was held up for {:?}", begun.elapsed());
+    assert_eq!(world.status(&large).status, "running", "the large one was too quick to prove anything");
+}
+
+/// issue 3, Fairness: a large return in front of a small return and a small request.
+#[test]
+fn a_large_return_holds_up_neither_a_small_return_nor_a_small_request() {
+    let world = World::build().cluster(|cluster| cluster.nodes = 12).set_literal("kube.concurrency", "8").start();
+    let large = world.bring_up("small", 1_000);
+    let small = world.bring_up("small", 3);
+    world.cluster.pod_fault("delete", &json!({"delayMs": 100}));
+    let slow = world.give_back(&names(&large));
+    let begun = Instant::now();
+    let quick = world.give_back(&names(&small));
+    assert_eq!(world.wait_end(&quick).status, "complete");
+    world.bring_up("small", 3);
+    assert!(begun.elapsed() < HELD_UP, "held up for {:?}", begun.elapsed());
+    assert_eq!(world.status(&slow).status, "running", "the large one was too quick to prove anything");
+}

@@ -1,0 +1,43 @@
+//! `lifecycle.md` 13, "Queues". What many machines do to a few is in the module `fairness`.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::{Template, World, eventually, names};
+
+/// lifecycle.md 13: a sleeping retry holds no slot.
+#[test]
+fn retries_that_sleep_do_not_hold_up_others() {
+    let world = World::build()
+        .template(Template::new("sick").pod("/metadata/labels", json!({"app": "sick"})))
+        .template(Template::new("well"))
+        .set_literal("kube.concurrency", "2")
+        .start();
+    world.cluster.fault(&json!({"verb": "create", "resource": "pods", "labelContains": "app=sick",
+        "action": {"status": {"code": 503, "reason": "ServiceUnavailable", "message": "no", "retryAfter": 5}}}));
+    let sick = world.request("sick", 20);
+    let began = std::time::Instant::now();
+    world.bring_up("well", 4);
+    assert!(began.elapsed() < Duration::from_secs(5), "held up for {:?}", began.elapsed());
+    assert_eq!(world.status(&sick).status, "running");
+}
+
+/// lifecycle.md 13: returns first, but creates keep a part of the concurrency; both end.
+#[test]
+fn creates_and_deletes_at_the_same_time_both_get_on() {
+    let world = World::build().set_literal("kube.concurrency", "4").cluster(|c| c.nodes = 6).start();
+    let machines = world.bring_up("small", 100);
+    for verb in ["create", "delete"] {
+        world.cluster.pod_fault(verb, &json!({"delayMs": 20}));
+    }
+    let ret = world.give_back(&names(&machines));
+    let id = world.request("small", 20);
+    eventually("creates get on while deletes are waiting", Duration::from_secs(30), || {
+        let created = world.cluster.history().len() - 100;
+        let left = world.cluster.history().values().filter(|pod| pod.exists).count();
+        assert!(created > 0 || left > 0, "all deletes came before the first create");
+        (created > 0).then_some(())
+    });
+    assert_eq!(world.wait_end(&id).status, "complete");
+    assert_eq!(world.wait_end(&ret).status, "complete");
+}
