@@ -11,6 +11,7 @@
 //! The engine must never wait for the API server, and nobody but it holds `&mut Ledger`.
 
 mod actuator;
+mod commit;
 mod handle;
 mod log;
 mod view;
@@ -32,7 +33,7 @@ use hfd_core::{
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::actuator::{Actuator, Outcome};
 pub use self::handle::{Command, EngineHandle, Refusal};
@@ -362,55 +363,6 @@ impl Engine {
         }
     }
 
-    /// Starts a commit when there is something to commit and none is in flight.
-    fn start_commit(&mut self) {
-        if self.committing.is_some() || !self.ledger.has_changes() {
-            return;
-        }
-        let mut batch = self.ledger.take_batch();
-        let changes = std::mem::take(&mut batch.changes);
-        let journal = self.journal.clone();
-        let use_reserve = batch.uses_reserve;
-        let future = Box::pin(async move { journal.commit(changes, use_reserve).await });
-        self.committing = Some((future, batch, std::mem::take(&mut self.waiting)));
-    }
-
-    fn committed(&mut self, result: Result<(), CommitError>) -> Result<(), EngineError> {
-        let Some((_, batch, waiting)) = self.committing.take() else { return Ok(()) };
-        match result {
-            Ok(()) => {
-                log::ends(&batch, &self.published);
-                self.published.publish(&batch);
-                self.step(|ledger, ctx| ledger.committed(ctx, &batch));
-                self.actuator.forget_ended(&batch);
-                self.probe_disk_at = None;
-                waiting.into_iter().for_each(|tell| tell(Ok(())));
-                Ok(())
-            }
-            Err(CommitError::Full(why)) => {
-                warn!(%why, "the journal's disk is full: refusing new requests until there is room");
-                let now = now(self.started);
-                self.ledger.roll_back(now);
-                let all = waiting.into_iter().chain(std::mem::take(&mut self.waiting));
-                all.for_each(|tell| tell(Err(Refusal::Denied(Denied::DiskFull))));
-                self.probe_disk_at = Some(now.mono + PROBE_DISK_EVERY);
-                Ok(())
-            }
-            Err(fatal) => {
-                error!(error = %fatal, "the journal failed: stopping, so that nothing is said that is not durable");
-                Err(fatal.into())
-            }
-        }
-    }
-
-    fn probe_disk(&mut self) {
-        let due = self.probe_disk_at.is_some_and(|at| at <= self.started.elapsed());
-        if due && self.committing.is_none() {
-            self.probe_disk_at = None;
-            self.step(|ledger, ctx| ledger.probe_disk(ctx));
-        }
-    }
-
     /// One step of the ledger at this instant.
     fn step<T>(&mut self, step: impl FnOnce(&mut Ledger, Ctx<'_>) -> T) -> T {
         step(&mut self.ledger, context(self.started, &self.cache))
@@ -426,24 +378,6 @@ impl Engine {
             return Err(Refusal::TooLate);
         }
         self.step(decide).map_err(Refusal::Denied)
-    }
-
-    fn answer(&mut self, decided: Result<RequestId, Refusal>, reply: oneshot::Sender<Result<RequestId, Refusal>>) {
-        match decided {
-            Ok(id) => self.reply_when_durable(Box::new(move |result| drop(reply.send(result.map(|()| id))))),
-            Err(refusal) => drop(reply.send(Err(refusal))),
-        }
-    }
-
-    /// Replies once everything decided until now is durable.
-    fn reply_when_durable(&mut self, tell: Waiting) {
-        if self.ledger.has_changes() {
-            self.waiting.push(tell);
-        } else if let Some((_, _, waiting)) = &mut self.committing {
-            waiting.push(tell);
-        } else {
-            tell(Ok(()));
-        }
     }
 
     fn publish_view(&mut self) {
@@ -465,24 +399,6 @@ impl Engine {
         let longest = if self.ledger.has_deadlines() || self.probe_disk_at.is_some() { TICK } else { IDLE_TICK };
         let due = self.ticked_at + longest;
         self.ledger.next_wake().map_or(due, |at| at.min(due)).saturating_sub(now)
-    }
-
-    /// A clean stop: calls that were sent are heard, and what is decided is committed.
-    async fn finish(mut self) -> Result<(), EngineError> {
-        self.actuator.close();
-        while let Some(outcome) = self.outcomes.recv().await {
-            self.outcome(outcome);
-        }
-        loop {
-            self.start_commit();
-            let Some((future, ..)) = &mut self.committing else { return Ok(()) };
-            let result = future.as_mut().await;
-            let full = matches!(result, Err(CommitError::Full(_)));
-            self.committed(result)?;
-            if full {
-                return Ok(());
-            }
-        }
     }
 }
 

@@ -1,0 +1,99 @@
+//! Durable before told: batches to the journal, and the replies that wait for them.
+
+use hfd_core::{id::RequestId, ledger::Denied};
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use super::{Engine, EngineError, PROBE_DISK_EVERY, Refusal, Waiting, log, now};
+use crate::journal::CommitError;
+
+impl Engine {
+    /// Starts a commit when there is something to commit and none is in flight.
+    pub(super) fn start_commit(&mut self) {
+        if self.committing.is_some() || !self.ledger.has_changes() {
+            return;
+        }
+        let mut batch = self.ledger.take_batch();
+        let changes = std::mem::take(&mut batch.changes);
+        let journal = self.journal.clone();
+        let use_reserve = batch.uses_reserve;
+        let future = Box::pin(async move { journal.commit(changes, use_reserve).await });
+        self.committing = Some((future, batch, std::mem::take(&mut self.waiting)));
+    }
+
+    pub(super) fn committed(&mut self, result: Result<(), CommitError>) -> Result<(), EngineError> {
+        let Some((_, batch, waiting)) = self.committing.take() else { return Ok(()) };
+        match result {
+            Ok(()) => {
+                log::ends(&batch, &self.published);
+                self.published.publish(&batch);
+                self.step(|ledger, ctx| ledger.committed(ctx, &batch));
+                self.actuator.forget_ended(&batch);
+                self.probe_disk_at = None;
+                waiting.into_iter().for_each(|tell| tell(Ok(())));
+                Ok(())
+            }
+            Err(CommitError::Full(why)) => {
+                warn!(%why, "the journal's disk is full: refusing new requests until there is room");
+                let now = now(self.started);
+                self.ledger.roll_back(now);
+                let all = waiting.into_iter().chain(std::mem::take(&mut self.waiting));
+                all.for_each(|tell| tell(Err(Refusal::Denied(Denied::DiskFull))));
+                self.probe_disk_at = Some(now.mono + PROBE_DISK_EVERY);
+                Ok(())
+            }
+            Err(fatal) => {
+                error!(error = %fatal, "the journal failed: stopping, so that nothing is said that is not durable");
+                Err(fatal.into())
+            }
+        }
+    }
+
+    pub(super) fn probe_disk(&mut self) {
+        let due = self.probe_disk_at.is_some_and(|at| at <= self.started.elapsed());
+        if due && self.committing.is_none() {
+            self.probe_disk_at = None;
+            self.step(|ledger, ctx| ledger.probe_disk(ctx));
+        }
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        decided: Result<RequestId, Refusal>,
+        reply: oneshot::Sender<Result<RequestId, Refusal>>,
+    ) {
+        match decided {
+            Ok(id) => self.reply_when_durable(Box::new(move |result| drop(reply.send(result.map(|()| id))))),
+            Err(refusal) => drop(reply.send(Err(refusal))),
+        }
+    }
+
+    /// Replies once everything decided until now is durable.
+    pub(super) fn reply_when_durable(&mut self, tell: Waiting) {
+        if self.ledger.has_changes() {
+            self.waiting.push(tell);
+        } else if let Some((_, _, waiting)) = &mut self.committing {
+            waiting.push(tell);
+        } else {
+            tell(Ok(()));
+        }
+    }
+
+    /// A clean stop: calls that were sent are heard, and what is decided is committed.
+    pub(super) async fn finish(mut self) -> Result<(), EngineError> {
+        self.actuator.close();
+        while let Some(outcome) = self.outcomes.recv().await {
+            self.outcome(outcome);
+        }
+        loop {
+            self.start_commit();
+            let Some((future, ..)) = &mut self.committing else { return Ok(()) };
+            let result = future.as_mut().await;
+            let full = matches!(result, Err(CommitError::Full(_)));
+            self.committed(result)?;
+            if full {
+                return Ok(());
+            }
+        }
+    }
+}
