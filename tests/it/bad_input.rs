@@ -1,4 +1,4 @@
-//! Bad input (issue 3, "Bad input"; `reliability.md`, "Caller"): refused with one JSON message that names the value and
+//! Bad input (`reliability.md`, "Caller"): refused with one JSON message that names the value and
 //! what to do, nothing stored, the daemon unharmed.
 
 use std::{
@@ -23,7 +23,7 @@ fn assert_unharmed(world: &World) {
     world.bring_up("small", 1);
 }
 
-/// issue 3, Bad input: no file, unreadable file, directory.
+/// Bad input: no file, unreadable file, directory.
 #[test]
 fn files_that_are_missing_unreadable_or_directories_are_named_in_the_message() {
     let world = World::start();
@@ -42,7 +42,7 @@ fn files_that_are_missing_unreadable_or_directories_are_named_in_the_message() {
     assert_unharmed(&world);
 }
 
-/// issue 3, Bad input: no file named at all, or too many.
+/// Bad input: no file named at all, or too many.
 #[test]
 fn a_call_without_a_needed_file_or_with_two_is_refused() {
     let world = World::start();
@@ -64,7 +64,7 @@ fn a_call_without_a_needed_file_or_with_two_is_refused() {
     assert_unharmed(&world);
 }
 
-/// issue 3, Bad input: empty, not UTF-8, not JSON, of another shape, nested 100,000 deep, duplicate keys.
+/// Bad input: empty, not UTF-8, not JSON, of another shape, nested 100,000 deep, duplicate keys.
 #[test]
 fn documents_that_are_no_documents_are_refused_by_all_verbs() {
     let world = World::start();
@@ -98,7 +98,7 @@ fn documents_that_are_no_documents_are_refused_by_all_verbs() {
     assert_unharmed(&world);
 }
 
-/// issue 3, Bad input: duplicate keys say two things at once.
+/// Bad input: duplicate keys say two things at once.
 #[test]
 fn a_document_that_says_two_things_at_once_is_refused() {
     let world = World::start();
@@ -115,7 +115,7 @@ fn a_document_that_says_two_things_at_once_is_refused() {
     assert_unharmed(&world);
 }
 
-/// issue 3, Bad input: 20 MB.
+/// Bad input: 20 MB.
 #[test]
 fn a_document_of_twenty_megabytes_is_answered_by_a_message_or_an_answer_and_harms_nobody() {
     let world = World::start();
@@ -131,7 +131,7 @@ fn a_document_of_twenty_megabytes_is_answered_by_a_message_or_an_answer_and_harm
     assert_unharmed(&world);
 }
 
-/// issue 3, Bad input: `machineCount` of every wrong kind is in `interface::request_machines`; here are wrong kinds of
+/// Bad input: `machineCount` of every wrong kind is in `interface::request_machines`; here are wrong kinds of
 /// all the other fields.
 #[test]
 fn fields_of_a_wrong_kind_are_refused_and_named() {
@@ -156,7 +156,7 @@ fn fields_of_a_wrong_kind_are_refused_and_named() {
     assert_unharmed(&world);
 }
 
-/// issue 3, Bad input: 10,000 ids in one call, duplicates among them; and more than is allowed.
+/// Bad input: 10,000 ids in one call, duplicates among them; and more than is allowed.
 #[test]
 fn ten_thousand_ids_and_names_in_one_call_are_answered_and_more_than_allowed_refused() {
     let world = World::build().set_literal("limits.max_ids_per_call", "10000").start();
@@ -171,7 +171,7 @@ fn ten_thousand_ids_and_names_in_one_call_are_answered_and_more_than_allowed_ref
     assert_unharmed(&world);
 }
 
-/// issue 3, Bad input: daemon not running; socket owned by nobody; a path that is no socket.
+/// Bad input: daemon not running; socket owned by nobody; a path that is no socket.
 #[test]
 fn without_a_daemon_every_verb_says_so_in_json_and_fails() {
     let mut world = World::start();
@@ -199,7 +199,7 @@ fn without_a_daemon_every_verb_says_so_in_json_and_fails() {
     assert_unharmed(&world);
 }
 
-/// issue 3, Bad input: a half-written frame; a client that vanishes; slow-loris connections; garbage instead of HTTP.
+/// Bad input: a half-written frame; a client that vanishes; slow-loris connections; garbage instead of HTTP.
 #[test]
 fn half_written_frames_and_vanishing_clients_leave_the_daemon_unharmed() {
     let world = World::start();
@@ -231,7 +231,7 @@ fn half_written_frames_and_vanishing_clients_leave_the_daemon_unharmed() {
     assert_unharmed(&world);
 }
 
-/// issue 3, Bad input: calls that are JSON-RPC but none of ours.
+/// Bad input: calls that are JSON-RPC but none of ours.
 #[test]
 fn unknown_methods_and_wrong_parameters_are_typed_errors() {
     let world = World::start();
@@ -297,7 +297,7 @@ fn five_hundred_callers_at_once_are_all_answered() {
     });
 }
 
-/// issue 3, Bad input: a state directory that can't be written.
+/// Bad input: a state directory that can't be written.
 #[test]
 fn a_state_directory_that_can_not_be_made_is_named_at_start() {
     let mut world = World::start();
@@ -312,7 +312,7 @@ fn a_state_directory_that_can_not_be_made_is_named_at_start() {
     assert!(refused.log().contains("plain-file"), "{}", refused.log());
 }
 
-/// issue 3, Bad input: a kubeconfig that is missing or points nowhere: hfd serves what it knows, says so, recovers.
+/// Bad input: a kubeconfig that is missing or points nowhere: hfd serves what it knows, says so, recovers.
 #[test]
 fn a_kubeconfig_that_is_missing_or_points_nowhere_is_said_and_recovered_from() {
     let mut world = World::start();
@@ -340,7 +340,7 @@ fn a_kubeconfig_that_is_missing_or_points_nowhere_is_said_and_recovered_from() {
     world.bring_up("small", 1);
 }
 
-/// issue 3, hfd: a clean stop on SIGTERM, also under load; operators.md: calls that broke are repeated by hfctl.
+/// hfd: a clean stop on SIGTERM, also under load; operators.md: calls that broke are repeated by hfctl.
 #[test]
 fn sigterm_under_load_stops_cleanly_and_loses_nothing() {
     let mut world = World::start();
@@ -353,7 +353,7 @@ fn sigterm_under_load_stops_cleanly_and_loses_nothing() {
     world.assert_no_pod_twice();
 }
 
-/// issue 3, hfctl: `--timeout`: a daemon that hangs is given up in time, with a JSON message.
+/// hfctl: `--timeout`: a daemon that hangs is given up in time, with a JSON message.
 #[test]
 fn a_daemon_that_hangs_is_given_up_in_time() {
     let mut world = World::start();

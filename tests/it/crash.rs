@@ -11,7 +11,7 @@ use tests::{Reply, Verb, World, eventually, holds_for, names};
 
 const SOON: Duration = Duration::from_secs(90);
 
-/// issue 3, closing note: killed in the middle of 500 creates and of 500 deletes: exact end, no pod twice, none left.
+/// Killed in the middle of 500 creates and of 500 deletes: exact end, no pod twice, none left.
 #[test]
 fn killed_in_the_middle_of_500_creates_and_500_deletes_it_ends_exactly_right() {
     let mut world = World::build().cluster(|cluster| cluster.nodes = 10).start();
@@ -57,7 +57,7 @@ fn a_restart_loop_still_makes_progress() {
     world.assert_no_pod_twice();
 }
 
-/// issue 3, hfctl: a call whose connection broke is repeated with its key: never two requests, never none that was
+/// hfctl: a call whose connection broke is repeated with its key: never two requests, never none that was
 /// acknowledged.
 #[test]
 fn calls_that_break_with_the_daemon_are_repeated_with_their_key_and_are_never_two_requests() {

@@ -1,4 +1,4 @@
-//! Fairness (issue 3; `lifecycle.md` 13): many or hopeless machines never hold up a small healthy request behind them.
+//! Fairness (`lifecycle.md` 13): many or hopeless machines never hold up a small healthy request behind them.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tests::{Template, World, names};
 /// What a small request may take behind a large or sick one, in a debug build on a small machine.
 const HELD_UP: Duration = Duration::from_secs(10);
 
-/// issue 3, Fairness: a template whose pods can't be created.
+/// Fairness: a template whose pods can't be created.
 #[test]
 fn a_template_whose_pods_can_not_be_created_holds_up_nobody() {
     let world = World::build()
@@ -33,7 +33,7 @@ fn a_template_whose_pods_can_not_be_created_holds_up_nobody() {
     }
 }
 
-/// issue 3, Fairness: a request of 10,000 machines.
+/// Fairness: a request of 10,000 machines.
 #[test]
 fn a_request_for_ten_thousand_machines_holds_up_nobody() {
     let world = World::build().cluster(|cluster| cluster.nodes = 100).start();
@@ -49,7 +49,7 @@ fn a_request_for_ten_thousand_machines_holds_up_nobody() {
     assert_eq!(world.status(&large).status, "running", "the large one was too quick to prove anything");
 }
 
-/// issue 3, Fairness: a large return in front of a small return and a small request.
+/// Fairness: a large return in front of a small return and a small request.
 #[test]
 fn a_large_return_holds_up_neither_a_small_return_nor_a_small_request() {
     let world = World::build().cluster(|cluster| cluster.nodes = 12).set_literal("kube.concurrency", "8").start();

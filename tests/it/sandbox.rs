@@ -1,4 +1,4 @@
-//! `hfd sandbox` (issue 3, part 9): a first try without any cluster.
+//! `hfd sandbox`: a first try without any cluster.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -18,7 +18,7 @@ fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("hfd-it-").tempdir().expect("a temporary directory can be made")
 }
 
-/// issue 3, Sandbox: COMMAND runs with the environment of HostFactory's scripts, and its exit status is the sandbox's.
+/// Sandbox: COMMAND runs with the environment of HostFactory's scripts, and its exit status is the sandbox's.
 #[test]
 fn a_command_runs_in_hostfactorys_environment_and_its_exit_status_is_kept() {
     let dir = scratch();
@@ -32,7 +32,7 @@ fn a_command_runs_in_hostfactorys_environment_and_its_exit_status_is_kept() {
     assert_eq!(finished.code, 42, "{} {}", finished.text(), finished.error_text());
 }
 
-/// issue 3, Sandbox: the real scripts work in it, from the first call on.
+/// Sandbox: the real scripts work in it, from the first call on.
 #[test]
 fn the_scripts_work_in_the_sandbox_from_the_first_call_on() {
     let dir = scratch();
@@ -50,7 +50,7 @@ fn the_scripts_work_in_the_sandbox_from_the_first_call_on() {
     assert!(told[0]["templates"].as_array().is_some_and(|templates| !templates.is_empty()));
 }
 
-/// issue 3, Sandbox: with `--state-dir` journal and simulated cluster live on together.
+/// Sandbox: with `--state-dir` journal and simulated cluster live on together.
 #[test]
 fn with_a_state_directory_requests_and_pods_live_on() {
     let dir = scratch();
@@ -78,7 +78,7 @@ fn with_a_state_directory_requests_and_pods_live_on() {
     assert_eq!(lost["requests"], serde_json::json!([]));
 }
 
-/// issue 3, Sandbox: without COMMAND it prints what to type in another terminal and stays until it is told to stop.
+/// Sandbox: without COMMAND it prints what to type in another terminal and stays until it is told to stop.
 #[test]
 fn without_a_command_it_says_what_to_type_and_stays() {
     let dir = scratch();
@@ -89,7 +89,7 @@ fn without_a_command_it_says_what_to_type_and_stays() {
     assert!(status.success() || status.code() == Some(143), "{status:?}: {}", process.log());
 }
 
-/// issue 3, Sandbox: the built-in tour really calls each of the five scripts, loses a node and ends well.
+/// Sandbox: the built-in tour really calls each of the five scripts, loses a node and ends well.
 #[test]
 fn the_tour_shows_all_five_scripts_and_ends_well() {
     let dir = scratch();
@@ -108,7 +108,7 @@ fn the_tour_shows_all_five_scripts_and_ends_well() {
     assert!(!text.contains('\u{1b}'), "it colours a pipe");
 }
 
-/// issue 3, Sandbox: a command that can't be started is a message and a failure, not a sandbox that stays.
+/// Sandbox: a command that can't be started is a message and a failure, not a sandbox that stays.
 #[test]
 fn a_command_that_does_not_exist_fails_at_once() {
     let dir = scratch();

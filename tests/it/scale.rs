@@ -1,8 +1,8 @@
-//! A thousand machines through the real scripts (issue 3, closing note): consistent polls, exact ends, counted calls.
+//! A thousand machines through the real scripts: consistent polls, exact ends, counted calls.
 
 use tests::{World, names};
 
-/// issue 3: 1,000 POST, 1,000 DELETE, one watch, none for the polls; every poll is read strictly on the way.
+/// 1,000 POST, 1,000 DELETE, one watch, none for the polls; every poll is read strictly on the way.
 #[test]
 fn a_thousand_machines_come_and_go_for_a_thousand_posts_and_deletes_and_one_watch() {
     let world = World::build().cluster(|cluster| cluster.nodes = 10).start();

@@ -1,9 +1,9 @@
-//! The first debugging queries for people and programs (issue 3, hfctl; `operators.md`, "Exit codes").
+//! The first debugging queries for people and programs (`operators.md`, "Exit codes").
 
 use serde_json::Value;
 use tests::{World, daemon::hfctl_on};
 
-/// issue 3, hfctl: `status`, `get`, `describe`, as a table and as JSON.
+/// hfctl: `status`, `get`, `describe`, as a table and as JSON.
 #[test]
 fn the_debugging_queries_show_tables_to_people_and_json_to_programs() {
     let world = World::start();

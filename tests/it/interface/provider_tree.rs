@@ -45,7 +45,7 @@ fn the_requestor_samples_name_the_instance() {
     }
 }
 
-/// issue 3, Provider tree: the sample template and manifest work as they are.
+/// Provider tree: the sample template and manifest work as they are.
 #[test]
 fn the_sample_template_brings_up_a_machine() {
     let mut world = World::start();
@@ -61,7 +61,7 @@ fn the_sample_template_brings_up_a_machine() {
     }
 }
 
-/// issue 3, hfctl: the default socket is that of the provider instance named by HF_PROVIDER_NAME, in /run/hfd; for a
+/// hfctl: the default socket is that of the provider instance named by HF_PROVIDER_NAME, in /run/hfd; for a
 /// user's own daemon the same under $XDG_RUNTIME_DIR.
 #[test]
 fn without_a_socket_given_the_instances_default_socket_is_used() {

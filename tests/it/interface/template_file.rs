@@ -157,7 +157,7 @@ fn the_template_file_of_an_existing_installation_is_found() {
     assert_eq!(told_ids(&world), ["own"]);
 }
 
-/// issue 3, Templates: one broken template is reported; the good ones work.
+/// Templates: one broken template is reported; the good ones work.
 #[test]
 fn one_broken_template_at_start_leaves_the_good_ones() {
     let world = World::build()
