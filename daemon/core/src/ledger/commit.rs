@@ -63,10 +63,8 @@ impl Ledger {
         for id in &batch.accepted {
             self.plan_request(ctx, *id);
         }
-        for name in &batch.machines {
-            self.refresh_at_risk(ctx, *name);
-            self.plan(ctx, *name);
-        }
+        // Not only what was committed: the cache may be ahead, and then the guard has to weigh what it shows.
+        self.observe_many(ctx, &batch.machines);
         let forgotten = batch.requests.iter().any(|(_, request)| request.is_none())
             || batch.returns.iter().any(|(_, request)| request.is_none());
         if forgotten {

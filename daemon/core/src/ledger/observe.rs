@@ -70,6 +70,7 @@ impl Ledger {
         };
         let finished = machine.gone_at.is_some() && pod.is_none();
         if finished && !self.doing.contains_key(&name) {
+            self.refresh_at_risk(ctx, name);
             return;
         }
         self.settle_create(ctx, name, pod.as_ref());

@@ -469,3 +469,21 @@ fn a_namespace_made_again_is_not_taken_for_a_mass_loss() {
     assert_eq!(world.at_risk(machine(id, 0)), None);
     assert!(world.ledger.binding().is_foreign());
 }
+
+#[test]
+fn a_commit_does_not_tell_of_a_mass_loss_that_only_the_cache_shows_yet() {
+    let mut world = World::new();
+    let id = world.request(8);
+    for pod in world.cluster.values_mut() {
+        (pod.ready, pod.phase, pod.ip) = (true, Phase::Running, Some([10, 0, 0, 1].into()));
+    }
+    world.deliver();
+    let ends_at = world.now.wall + 30;
+    for pod in world.cluster.values_mut() {
+        pod.deletion = Some(crate::pod::Deletion { ends_at });
+    }
+    world.cache_follows();
+    world.commit();
+    assert!(world.ledger.is_guarding());
+    assert_eq!(world.at_risk(machine(id, 0)), None);
+}
