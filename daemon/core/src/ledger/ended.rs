@@ -47,10 +47,10 @@ impl Ledger {
             CreateOutcome::Refused { kind, message } => {
                 doing.create = Create::Idle;
                 let why = format!("the API server refused the pod: {message}");
-                let namespace_gone = kind == RefusalKind::NamespaceGone;
-                self.needs.namespace |= namespace_gone;
-                if namespace_gone || !self.sight.is_sighted() {
-                    // No verdict from the wrong cluster, nor while an earlier create may have made the pod unseen.
+                // What else waits is not tried before it is known whether the namespace is still ours.
+                self.needs.namespace |= kind == RefusalKind::NamespaceGone;
+                if !self.sight.is_sighted() {
+                    // An earlier create may have made the pod, and we can't see it: no verdict.
                     back_off(doing, name, now, &NotDone { why, retry_after: None, throttled: false });
                 } else {
                     doing.last_error = None;

@@ -68,21 +68,21 @@ fn a_create_refused_for_good_while_blind_fails_once_the_view_is_back() {
 }
 
 #[test]
-fn a_create_into_a_namespace_that_is_not_there_is_no_verdict() {
+fn a_create_into_a_namespace_that_is_not_there_fails_and_the_others_wait_until_it_is_known() {
     let mut world = World::new();
-    let id = world.try_request(1, None, None).expect("accepted");
+    let id = world.try_request(2, None, None).expect("accepted");
     world.commit();
     let post = take_call(&mut world);
     end_call(&mut world, &post, refused(RefusalKind::NamespaceGone));
     assert!(world.ledger.take_needs().namespace, "the namespace is asked for at once");
     world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::NotFound));
     world.pass(600);
-    assert_eq!(world.told(id), "Running: executing 1");
+    assert_eq!(world.told(id), "Running: executing 1, fail 1");
     assert_eq!(world.count_sent("POST"), 0, "nothing is created while the namespace is not ours");
     world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
     world.settle();
     world.all_ready();
-    assert_eq!(world.told(id), "Complete: succeed 1");
+    assert_eq!(world.told(id), "CompleteWithError: fail 1, succeed 1");
 }
 
 #[test]
