@@ -14,6 +14,7 @@
 //! listener, the way to the cluster, and the order to stop.
 
 pub mod cache;
+mod clock;
 pub mod config;
 pub mod engine;
 pub mod journal;

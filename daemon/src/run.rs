@@ -8,10 +8,10 @@ use std::{
     future::Future,
     process::ExitCode,
     sync::{Arc, Mutex},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use hfd_core::{clock::Now, ledger::Ledger, policy::Policy};
+use hfd_core::{ledger::Ledger, policy::Policy};
 use thiserror::Error;
 use tokio::{
     net::UnixListener,
@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     cache::PodCache,
+    clock,
     config::{Config, Surroundings},
     engine::{Engine, EngineError, EngineHandle, Parts},
     journal::{self, Journal, OpenError},
@@ -148,7 +149,7 @@ pub async fn run(
     };
     let pod_watch = PodWatch::new(link.clone(), cache.clone(), seen_tx, relist.clone(), watch_settings);
     let engine = Engine::new(Parts {
-        ledger: Ledger::new(restored, policy, now(started)),
+        ledger: Ledger::new(restored, policy, clock::now(started)),
         manifests,
         journal: journal.clone(),
         cache: cache.clone(),
@@ -306,7 +307,7 @@ async fn unfailing(part: impl Future<Output = ()> + Send + 'static) -> Result<()
 }
 
 fn first_templates(source: &Source) -> TemplateSet {
-    let set = templates::load(source, None, now(Instant::now()).wall);
+    let set = templates::load(source, None, clock::wall());
     for warning in set.warnings() {
         warn!(warning, "template file");
     }
@@ -357,9 +358,4 @@ fn settings(config: &Config) -> Settings {
         emit_available_number: config.templates.emit_available_number,
         config_warnings: config.warnings.clone(),
     }
-}
-
-fn now(started: Instant) -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
-    Now { mono: started.elapsed(), wall: i64::try_from(wall).unwrap_or(i64::MAX) }
 }

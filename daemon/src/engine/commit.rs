@@ -4,8 +4,8 @@ use hfd_core::{id::RequestId, ledger::Denied};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::{Engine, EngineError, PROBE_DISK_EVERY, Refusal, Waiting, log, now};
-use crate::journal::CommitError;
+use super::{Engine, EngineError, PROBE_DISK_EVERY, Refusal, Waiting, log};
+use crate::{clock, journal::CommitError};
 
 impl Engine {
     /// Starts a commit when there is something to commit and none is in flight.
@@ -35,7 +35,7 @@ impl Engine {
             }
             Err(CommitError::Full(why)) => {
                 warn!(%why, "the journal's disk is full: refusing new requests until there is room");
-                let now = now(self.started);
+                let now = clock::now(self.started);
                 self.ledger.roll_back(now);
                 let all = waiting.into_iter().chain(std::mem::take(&mut self.waiting));
                 all.for_each(|tell| tell(Err(Refusal::Denied(Denied::DiskFull))));

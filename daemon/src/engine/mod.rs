@@ -20,12 +20,11 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use hfd_core::{
     change::Batch,
-    clock::Now,
     id::RequestId,
     ledger::{Denied, Ledger},
     outcome::{ListOutcome, NamespaceOutcome},
@@ -39,6 +38,7 @@ use self::actuator::{Actuator, Outcome};
 pub use self::handle::{Command, EngineHandle, Refusal};
 use crate::{
     cache::PodCache,
+    clock,
     journal::{CommitError, Journal},
     kube::{Link, Seen},
     published::{Health, Published},
@@ -402,11 +402,6 @@ impl Engine {
     }
 }
 
-fn now(started: Instant) -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
-    Now { mono: started.elapsed(), wall: i64::try_from(wall).unwrap_or(i64::MAX) }
-}
-
 fn context(started: Instant, cache: &PodCache) -> Ctx<'_> {
-    Ctx { now: now(started), pods: cache }
+    Ctx { now: clock::now(started), pods: cache }
 }

@@ -26,7 +26,10 @@ use proto_schema::{
 use sha2::{Digest, Sha256};
 
 use super::{Peer, Service, refused};
-use crate::templates::{Template, TemplateSet};
+use crate::{
+    clock,
+    templates::{Template, TemplateSet},
+};
 
 /// getAvailableTemplates.
 pub(super) async fn get_available_templates(
@@ -192,7 +195,7 @@ pub(super) async fn get_return_requests(
     }
     let names = asked.as_ref().map(|machines| machines.iter().map(|machine| machine.name.as_str()).collect::<Vec<_>>());
     let unasked = wall_seconds(service.settings.told_or_unasked);
-    let (requests, unknown) = answer::return_requests(names.as_deref(), &*service.published, unasked, wall_now());
+    let (requests, unknown) = answer::return_requests(names.as_deref(), &*service.published, unasked, clock::wall());
     let message = match (requests.len(), unknown) {
         (0, 0) => "no machine has to be returned".to_owned(),
         (listed, 0) => format!("{listed} machines have to be returned"),
@@ -205,13 +208,13 @@ fn status_of(id: &str, service: &Service, told: &mut Vec<RequestId>) -> RequestS
     let published = &*service.published;
     let parsed = id.parse::<RequestId>().ok();
     if let Some(request) = parsed.and_then(|id| published.request(id)) {
-        return answer::machine_request(&request, wall_now());
+        return answer::machine_request(&request, clock::wall());
     }
     if let Some(request) = parsed.and_then(|id| published.return_request(id)) {
         if request.ended_at.is_some() && request.told_at.is_none() {
             told.push(request.id);
         }
-        return answer::return_request(&request, published, wall_now());
+        return answer::return_request(&request, published, clock::wall());
     }
     answer::unknown_request(id, published.health().mode != Mode::Serving)
 }
@@ -275,10 +278,4 @@ fn caller(extensions: &Extensions) -> Caller {
 
 fn deadline(epoch_ms: Option<u64>) -> Option<SystemTime> {
     epoch_ms.and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)))
-}
-
-/// Epoch seconds.
-pub(super) fn wall_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
-    i64::try_from(since).unwrap_or(i64::MAX)
 }

@@ -23,14 +23,15 @@ use proto_schema::{
     },
 };
 
-use super::{Service, hostfactory::wall_now, refused};
+use super::{Service, refused};
+use crate::clock;
 
 /// Items in a list when the caller sets no limit.
 const DEFAULT_LIMIT: usize = 1000;
 
 /// `query.listRequests`.
 pub(super) async fn list_requests(call: ListRequests, service: Arc<Service>) -> Result<RequestList, RpcError> {
-    let now = wall_now();
+    let now = clock::wall();
     let mut items = Vec::new();
     if call.kind != Some(RequestKind::Return) {
         let requests = service.published.all_requests();
@@ -118,7 +119,7 @@ pub(super) async fn list_templates(_: ListTemplates, service: Arc<Service>) -> R
 pub(super) async fn describe_request(call: DescribeRequest, service: Arc<Service>) -> Result<RequestDetail, RpcError> {
     use hfd_core::answer::Committed as _;
 
-    let now = wall_now();
+    let now = clock::wall();
     let id = request_id(&call.id)?;
     if let Some(request) = service.published.request(id) {
         let names: Vec<_> = names_of(&request).collect();

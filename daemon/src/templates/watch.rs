@@ -4,18 +4,14 @@
 //! NFS, and another host's edits raise no event here. A changed file is read once two looks in a row find it the same,
 //! so that half-written files are rarely read; if one is, its last good version stays and the next look reads again.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::watch::Sender, task, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Source, TemplateSet, files::Stamp, load};
+use crate::clock;
 
 /// Time between two looks: an edit counts after at most three of them.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -68,8 +64,7 @@ fn look(source: Arc<Source>, current: Arc<TemplateSet>, unsettled: Option<Stamps
         if stamps != current.stamps && unsettled.as_ref() != Some(&stamps) {
             return Look::Unsettled(stamps);
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Look::Read(Box::new(load(&source, Some(&current), now.try_into().unwrap_or(i64::MAX))))
+        Look::Read(Box::new(load(&source, Some(&current), clock::wall())))
     }
 }
 
