@@ -202,8 +202,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        // kube logs every failed call at ERROR; what it means is for us to say.
-        Self { filter: "info,kube_client::client::builder=off".to_owned(), format: LogFormat::Auto, file: None }
+        // kube logs every failed call at ERROR, and its watcher warns of every attempt that is forbidden: one a second
+        // while a permission is missing. What that means is for us to say, once.
+        let filter = "info,kube_client::client::builder=off,kube_runtime::watcher=error".to_owned();
+        Self { filter, format: LogFormat::Auto, file: None }
     }
 }
 

@@ -176,9 +176,14 @@ fn failed(error: &kube::Error) -> Answer {
     if unsent || is_connect_error(error) { Answer::NotSent(why) } else { Answer::Lost(why) }
 }
 
-/// The credential could not be had (plugin, token file, refresh): as with a 401, a new client is the cure.
+/// The credential could not be had (plugin, refresh): as with a 401, a new client is the cure. kube's layer that adds it
+/// to a request passes its error on as one of some middleware.
 pub(super) fn is_credential_error(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Auth(_))
+    match error {
+        kube::Error::Auth(_) => true,
+        kube::Error::Service(error) => error.is::<kube::client::AuthError>(),
+        _ => false,
+    }
 }
 
 /// The connection was never made (name, TCP, proxy, TLS).

@@ -1,8 +1,8 @@
 //! How hfd reaches its cluster: one HTTP client with every behaviour that we do not want from kube switched off.
 //!
 //! kube's own retries are off (they repeat creates), every wait is bounded (connecting here, the rest in `health.rs` and
-//! per call), and all traffic passes the [`HealthLayer`]. A client is never repaired: after a 401 a new one is built
-//! (`link.rs`), which reads kubeconfig, token and certificates afresh.
+//! per call), and all traffic passes the [`HealthLayer`]. A client is never repaired: after a 401, or when a file of its
+//! credentials was replaced, a new one is built (`link.rs`), which reads all of them afresh (`access.rs`).
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,12 +11,12 @@ use http::{Request, Response};
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
-    config::{KubeConfigOptions, Kubeconfig},
 };
 use thiserror::Error;
 use tower::{BoxError, Service};
 
 use super::{
+    access::{self, Files, Found},
     counts::Calls,
     health::{HealthLayer, Heartbeat},
     names,
@@ -76,7 +76,35 @@ pub enum ConnectError {
     /// Inside a cluster, but its service account can't be used.
     #[error("the pod's service account is not usable")]
     InCluster(#[source] kube::config::InClusterError),
-    /// Configuration found, but no client can be made from it (certificates, credential plugin, proxy).
+    /// The token's file can't be used.
+    #[error("the token file {path:?} is not usable")]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The proxy can't be used.
+    #[error("the proxy {url:?} is not a URL")]
+    Proxy {
+        /// What is written instead.
+        url: String,
+    },
+    /// The credential plug-in would have to ask somebody.
+    #[error("the credential plug-in {command:?} wants a terminal (interactiveMode: Always), and a daemon has none")]
+    Terminal {
+        /// Its command.
+        command: String,
+    },
+    /// The credential plug-in gave no credential.
+    #[error("the credential plug-in {command:?} failed: {why}")]
+    Plugin {
+        /// Its command.
+        command: String,
+        /// Why, in its own words.
+        why: String,
+    },
+    /// Configuration found, but no client can be made from it (certificates, credentials, proxy).
     #[error("no client for {server}")]
     Client {
         /// The API server's URL.
@@ -120,18 +148,23 @@ pub struct Cluster {
 /// # Errors
 /// [`ConnectError`], when configuration or credentials are missing or unusable.
 pub async fn connect(settings: &ClientSettings) -> Result<Cluster, ConnectError> {
-    let (mut config, context) = configuration(&settings.access).await?;
+    connect_noting(settings, &mut Files::default()).await
+}
+
+/// The same, and notes the files that were read.
+pub(super) async fn connect_noting(settings: &ClientSettings, files: &mut Files) -> Result<Cluster, ConnectError> {
+    let Found { mut config, context, plugin } = access::find(&settings.access, files).await?;
     config.default_retry = false;
     // Below the call's own time-out, so that a dead address is known not to have got the call.
     config.connect_timeout = Some(settings.call_timeout / 2);
     let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let server = without_secrets(&config.cluster_url);
+    let server = without_secrets(&config.cluster_url.to_string());
 
     // kube runs credential plugins while it builds, and waits for them without yielding.
     let build = tokio::task::spawn_blocking(move || ClientBuilder::try_from(config));
     let builder = match tokio::time::timeout(BUILD_WITHIN, build).await {
         Ok(Ok(Ok(builder))) => builder,
-        Ok(Ok(Err(source))) => return Err(ConnectError::Client { server, source: Box::new(source) }),
+        Ok(Ok(Err(source))) => return Err(no_client(server, plugin, source)),
         Ok(Err(broken)) => {
             let source = Box::new(kube::Error::Service(broken.into()));
             return Err(ConnectError::Client { server, source });
@@ -141,13 +174,19 @@ pub async fn connect(settings: &ClientSettings) -> Result<Cluster, ConnectError>
     Ok(Cluster::over(builder, settings, namespace, server, context))
 }
 
-/// The URL for people: user information in it may be a secret.
-fn without_secrets(url: &http::Uri) -> String {
-    let text = url.to_string();
-    match url.authority().and_then(|authority| authority.as_str().split_once('@')) {
-        Some((secret, _)) => text.replacen(&format!("{secret}@"), "", 1),
-        None => text,
+fn no_client(server: String, plugin: Option<String>, source: kube::Error) -> ConnectError {
+    match (plugin, source) {
+        (Some(command), kube::Error::Auth(why)) => ConnectError::Plugin { command, why: access::plugin_failure(&why) },
+        (_, source) => ConnectError::Client { server, source: Box::new(source) },
     }
+}
+
+/// A URL for people: user information in it may be a secret.
+pub(super) fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (&url[..scheme.len() + 3], rest));
+    let end = rest.find('/').unwrap_or(rest.len());
+    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
+    format!("{scheme}{host}{}", &rest[end..])
 }
 
 impl Cluster {
@@ -187,35 +226,6 @@ impl Cluster {
     }
 }
 
-async fn configuration(access: &Access) -> Result<(Config, Option<String>), ConnectError> {
-    let (path, context) = match access {
-        Access::Given(config) => return Ok(((**config).clone(), None)),
-        Access::Kubeconfig { path, context } => (path, context),
-    };
-    let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-    let found = match path {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
-    };
-    let refused = |source| match path {
-        Some(path) => ConnectError::Kubeconfig { path: path.clone(), source },
-        None => ConnectError::Nowhere(source),
-    };
-    match found {
-        Ok(file) => {
-            let context = context.clone().or_else(|| file.current_context.clone());
-            let config = Config::from_custom_kubeconfig(file, &options).await.map_err(refused)?;
-            Ok((config, context))
-        }
-        Err(missing) if path.is_some() => Err(refused(missing)),
-        Err(missing) => match Config::incluster() {
-            Ok(config) => Ok((config, None)),
-            Err(kube::config::InClusterError::ReadEnvironmentVariable(_)) => Err(refused(missing)),
-            Err(unusable) => Err(ConnectError::InCluster(unusable)),
-        },
-    }
-}
-
 /// An error with its causes, in one line.
 pub(super) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -238,8 +248,13 @@ mod tests {
 
     #[test]
     fn a_secret_in_the_url_is_not_shown() {
-        let shown = |url: &str| without_secrets(&url.parse().expect("a URL"));
-        assert_eq!(shown("http://sandbox:token@127.0.0.1:80/"), "http://127.0.0.1:80/");
-        assert_eq!(shown("https://api.example:6443/"), "https://api.example:6443/");
+        for (url, shown) in [
+            ("http://sandbox:token@127.0.0.1:80/", "http://127.0.0.1:80/"),
+            ("https://api.example:6443/", "https://api.example:6443/"),
+            ("me:p@ss@proxy.example:3128", "proxy.example:3128"),
+            ("https://api.example/a@b", "https://api.example/a@b"),
+        ] {
+            assert_eq!(without_secrets(url), shown);
+        }
     }
 }

@@ -1,16 +1,11 @@
 //! The one place that knows whether there is a client, and makes a new one when there must be.
 //!
-//! A [`Keeper`] (one task) connects, publishes the [`Cluster`], and builds a new client when somebody saw a 401 or when
-//! the credentials expire, or when the kubeconfig was edited. Everybody else holds a [`Link`] and takes the current client for each call. A client that
-//! was once made stays in use until a better one exists: an outage of the identity provider must not blind us.
+//! A [`Keeper`] (one task) connects, publishes the [`Cluster`], and builds a new client when somebody saw a 401, when the
+//! credentials expire, or when the kubeconfig or a file that it names was replaced. Everybody else holds a [`Link`] and
+//! takes the current client for each call. A client that was once made stays in use until a better one exists: an outage
+//! of the identity provider must not blind us.
 
-use std::{
-    env,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -19,14 +14,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::client::{Access, ClientSettings, Cluster, ConnectError, connect, explained};
+use super::{
+    access::Files,
+    client::{ClientSettings, Cluster, ConnectError, connect_noting, explained},
+};
 
 /// First pause after a failure; doubles up to [`PAUSE_MAX`]. A kubeconfig that appears is in use this soon.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Longest pause between attempts to build a client.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How often the kubeconfig is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A client that served this long was a good one: the next rebuild comes without a pause.
 const GOOD_AFTER: Duration = Duration::from_secs(60);
 
@@ -97,8 +93,8 @@ impl Keeper {
             let mut pause = PAUSE_MIN;
             loop {
                 let began = Instant::now();
-                let files = Files::of(&self.settings.access).await;
-                match connect(&self.settings).await {
+                let mut files = Files::default();
+                match connect_noting(&self.settings, &mut files).await {
                     Ok(cluster) => {
                         build += 1;
                         self.publish(Cluster { build, ..cluster });
@@ -141,8 +137,8 @@ impl Keeper {
         });
     }
 
-    /// Until somebody calls this client stale, its credentials are about to expire, or its kubeconfig was edited: a
-    /// wrong address is mended by an edit, and nothing else would tell us.
+    /// Until somebody calls this client stale, its credentials are about to expire, or one of its files was replaced: a
+    /// wrong address or authority is mended by that, and nothing else would tell us.
     async fn until_stale(&mut self, build: u64, files: &Files) {
         let expires = self.state.borrow().cluster.as_ref().and_then(|cluster| expiry(cluster));
         let expired = async {
@@ -160,57 +156,9 @@ impl Keeper {
         tokio::select! {
             () = expired => info!("credentials expire; making a new kubernetes client"),
             () = refused => warn!("credentials refused (401); making a new kubernetes client"),
-            () = files.change() => info!("the kubeconfig was edited; making a new kubernetes client"),
+            () = files.change() => info!("a file of the credentials was replaced; making a new kubernetes client"),
         }
     }
-}
-
-/// The kubeconfig files, and how they were when they were read.
-struct Files(Vec<(PathBuf, Stamp)>);
-
-/// What tells one content of a file from another without reading it; `None` = no such file.
-type Stamp = Option<(Option<SystemTime>, u64, u64)>;
-
-impl Files {
-    async fn of(access: &Access) -> Self {
-        let paths = match access {
-            Access::Given(_) => Vec::new(),
-            Access::Kubeconfig { path: Some(path), .. } => vec![path.clone()],
-            // The places where kube looks; it reads them itself.
-            Access::Kubeconfig { path: None, .. } => match env::var_os("KUBECONFIG") {
-                Some(list) => env::split_paths(&list).collect(),
-                None => env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config")).into_iter().collect(),
-            },
-        };
-        let mut files = Vec::with_capacity(paths.len());
-        for path in paths {
-            let stamp = stamp(&path).await;
-            files.push((path, stamp));
-        }
-        Self(files)
-    }
-
-    async fn have_changed(&self) -> bool {
-        for (path, before) in &self.0 {
-            if stamp(path).await != *before {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Waits until one of them is another file than the one that was read. By asking, like the template files: a
-    /// kubeconfig may lie on a shared file system, whose edits elsewhere raise no event here.
-    async fn change(&self) {
-        while !self.have_changed().await {
-            sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-async fn stamp(path: &Path) -> Stamp {
-    let found = tokio::fs::metadata(path).await.ok()?;
-    Some((found.modified().ok(), found.len(), found.ino()))
 }
 
 /// When the credentials of a client end, on our clock, a minute early.

@@ -15,6 +15,7 @@
 //!
 //! Labels and annotations on our pods: see [`names`].
 
+mod access;
 mod actuate;
 mod answer;
 mod client;
@@ -25,6 +26,7 @@ mod intern;
 mod link;
 mod manifest;
 pub mod names;
+mod proxy;
 mod reason;
 mod tolerant;
 mod watch;

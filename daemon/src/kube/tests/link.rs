@@ -119,3 +119,23 @@ async fn a_client_stays_in_use_while_no_better_one_can_be_made() {
     assert_eq!(link.current().map(|cluster| cluster.build), Some(first.build));
     assert!(link.trouble().is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_token_file_makes_a_new_client_and_an_empty_one_does_not() {
+    let (file, token) = (Scratch::new("names-a-token"), Scratch::new("token"));
+    let text = KUBECONFIG.replace("{token: t}", &format!("{{tokenFile: {:?}}}", token.0));
+    std::fs::write(&file.0, text).expect("a scratch file");
+    std::fs::write(&token.0, "first\n").expect("a scratch file");
+    let (mut link, keeper) = Link::new(file.settings(None));
+    let _keeper = run(keeper);
+    let first = link.newer_than(0).await.expect("a keeper");
+
+    std::fs::write(&token.0, "\n").expect("a scratch file");
+    let renewed = tokio::time::timeout(Duration::from_secs(600), link.newer_than(first.build)).await;
+    assert!(renewed.is_err() && link.trouble().is_some_and(|why| why.contains("it is empty")));
+
+    std::fs::write(&token.0, "second, longer\n").expect("a scratch file");
+    let second = tokio::time::timeout(SOON, link.newer_than(first.build)).await.expect("in time").expect("a keeper");
+    assert_eq!(second.build, 2);
+    assert!(link.trouble().is_none());
+}
