@@ -23,6 +23,7 @@ struct Ledgered {
     counts: Counts,
     never_polled: Vec<(RequestId, std::time::Duration)>,
     rebuilding: bool,
+    namespace_hidden: bool,
 }
 
 /// `query.status`.
@@ -31,6 +32,7 @@ pub(super) async fn status(_: GetStatus, service: Arc<Service>) -> Result<Status
         counts: ledger.counts(),
         never_polled: ledger.never_polled(),
         rebuilding: ledger.is_rebuilding(),
+        namespace_hidden: ledger.is_namespace_hidden(),
     });
     let ledgered = ledgered.await.map_err(|refusal| refused(&refusal))?;
     let health = service.published.health();
@@ -159,6 +161,11 @@ fn view_warnings(found: &mut Found, service: &Service, health: &Health, ledgered
     } else if !health.sighted && matches!(health.binding, Binding::Ours) && health.mode == Mode::Serving {
         let message = "the view of the cluster is not fresh: no verdicts, no deadlines".to_owned();
         found.warning("view_stale", message, "wait; if it stays, check network and API server");
+    }
+    if ledgered.namespace_hidden {
+        let message = "reading the namespace's own object is not permitted: another cluster behind the same address, or \
+                       a namespace that was deleted and made again, is not noticed";
+        found.warning("namespace_unseen", message.to_owned(), "apply scripts/rbac/hfd-cluster.yaml");
     }
     if health.guarding {
         let message = "many machines seem lost at once: asking the API server before it is told".to_owned();

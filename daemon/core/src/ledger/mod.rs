@@ -89,6 +89,8 @@ pub struct Ledger {
     fresh: bool,
     /// The namespace was asked for since the last LIST began.
     namespace_checked: bool,
+    /// The question is not permitted to us, so it can't be answered.
+    namespace_hidden: bool,
     sight: SightClock,
     doing: HashMap<MachineName, Doing>,
     names: HashMap<Arc<str>, NameDoing>,
@@ -179,6 +181,7 @@ impl Ledger {
             watching: false,
             fresh: false,
             namespace_checked: false,
+            namespace_hidden: false,
             sight: SightClock::default(),
             doing: HashMap::new(),
             names: HashMap::new(),

@@ -130,6 +130,7 @@ impl Ledger {
             }
         };
         self.namespace_checked = true;
+        self.namespace_hidden = *outcome == NamespaceOutcome::NotAllowed;
         if let NamespaceOutcome::Known(uid) = outcome {
             self.clocks.seen_namespace = Some(*uid);
         }
@@ -219,6 +220,12 @@ impl Ledger {
     #[must_use]
     pub const fn binding(&self) -> Binding {
         self.binding
+    }
+
+    /// Whether the namespace's UID is hidden from us: then another namespace of this name is not noticed.
+    #[must_use]
+    pub const fn is_namespace_hidden(&self) -> bool {
+        self.namespace_hidden
     }
 
     /// Judges nothing before the namespace's UID was asked for again.

@@ -173,3 +173,16 @@ fn another_namespace_stops_creates_verdicts_and_requests_until_accepted() {
     world.commit();
     assert_eq!(world.at_risk(machine(id, 0)), Some(AtRisk::Lost));
 }
+
+#[test]
+fn a_namespace_that_may_not_be_read_is_taken_for_ours_and_said_until_it_may() {
+    use super::world::NAMESPACE;
+    use crate::{ledger::Binding, outcome::NamespaceOutcome};
+
+    let mut world = World::new();
+    world.request_ready(1);
+    for (outcome, hidden) in [(NamespaceOutcome::NotAllowed, true), (NamespaceOutcome::Known(NAMESPACE), false)] {
+        world.step(|ledger, ctx| ledger.namespace_seen(ctx, &outcome));
+        assert_eq!((world.ledger.is_namespace_hidden(), world.ledger.binding()), (hidden, Binding::Ours));
+    }
+}
