@@ -204,6 +204,7 @@ mod tests {
             ready: false,
             ip: None,
             deletion: None,
+            grace: 30,
             disruption: None,
             reason: None,
             node: None,

@@ -114,6 +114,8 @@ pub struct PodRecord {
     pub ready: bool,
     /// `status.podIP`.
     pub ip: Option<IpAddr>,
+    /// `spec.terminationGracePeriodSeconds`, seconds.
+    pub grace: u32,
     /// Set when deletion is under way.
     pub deletion: Option<Deletion>,
     /// Condition DisruptionTarget is True: the pod will be removed soon.

@@ -76,10 +76,19 @@ fn of_pod(pod: &Wire) -> Option<Found> {
 fn of_containers(pod: &Wire) -> Option<Found> {
     let status = &pod.status.0;
     let all = || status.init_container_statuses.0.iter().chain(&status.container_statuses.0);
-    all().find_map(of_waiting).or_else(|| all().find_map(|container| of_ended(container, false))).or_else(|| {
-        let ended = pod.has_ended();
-        status.container_statuses.0.iter().filter(|_| ended).find_map(|container| of_ended(container, true))
-    })
+    let over = pod.has_ended();
+    let crashed = |container: &ContainerStatus| {
+        let mut found = of_ended(container, false)?;
+        // Between two runs: a kubelet shows a container that crash loops as ended for most of the time.
+        if let Some(times) = container.restart_count.0.filter(|&times| times > 0 && !over) {
+            let _ = write!(found.message, ", restarted {times} times");
+        }
+        Some(found)
+    };
+    all()
+        .find_map(of_waiting)
+        .or_else(|| all().find_map(crashed))
+        .or_else(|| status.container_statuses.0.iter().filter(|_| over).find_map(|container| of_ended(container, true)))
 }
 
 fn of_waiting(container: &ContainerStatus) -> Option<Found> {
@@ -260,6 +269,12 @@ mod tests {
                     "state": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}]}),
                 Code::OomKilled,
                 r#"container "main" ended with OOMKilled (exit code 137)"#,
+            ),
+            (
+                json!({"phase": "Pending", "initContainerStatuses": [{"name": "setup", "restartCount": 2,
+                    "state": {"terminated": {"reason": "Error", "exitCode": 7}}}]}),
+                Code::Exited,
+                r#"container "setup" ended with Error (exit code 7), restarted 2 times"#,
             ),
             (
                 json!({"phase": "Failed", "containerStatuses": [

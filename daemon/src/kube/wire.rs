@@ -20,6 +20,9 @@ use super::{
 };
 use crate::cache::RequestFacts;
 
+/// Kubernetes' default for `terminationGracePeriodSeconds`.
+const DEFAULT_GRACE_SECONDS: u32 = 30;
+
 /// What an object of a LIST or a watch turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Sighting {
@@ -101,6 +104,7 @@ struct Notes {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Spec {
     node_name: Text,
+    termination_grace_period_seconds: Int,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -202,6 +206,12 @@ impl Wire {
         self.condition(kind).filter(|condition| condition.status.get() == Some(status))
     }
 
+    /// Seconds; what Kubernetes takes where a pod does not say.
+    fn grace(&self) -> u32 {
+        let asked = self.spec.0.termination_grace_period_seconds.0;
+        asked.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(DEFAULT_GRACE_SECONDS)
+    }
+
     fn record(&self, uid: PodUid, interner: &mut Interner) -> PodRecord {
         let metadata = &self.metadata.0;
         let deletion = metadata.deletion_timestamp.get();
@@ -212,6 +222,7 @@ impl Wire {
             phase: self.phase(),
             ready: self.condition_is("Ready", "True").is_some(),
             ip: self.status.0.pod_ip.parse::<IpAddr>(),
+            grace: self.grace(),
             deletion: deletion.map(|ends_at| Deletion { ends_at: epoch_seconds(ends_at).unwrap_or(0) }),
             disruption: reason::disruption(self).map(|reason| reason.shared(interner)),
             reason: reason::of(self).map(|reason| reason.shared(interner)),
@@ -346,6 +357,15 @@ mod tests {
         assert_eq!(record.node.as_deref(), Some("node-1"));
         assert_eq!(record.journal, Some(JournalId([0, 0, 0, 0, 0, 0, 0, 255])));
         assert_eq!((record.reason, record.disruption, record.deletion), (None, None, None));
+    }
+
+    #[test]
+    fn the_grace_is_the_pods_own_or_the_default_of_kubernetes() {
+        let grace = |spec: Value| slim(&pod(json!({ "spec": spec }))).wire.grace();
+        assert_eq!(grace(json!({"terminationGracePeriodSeconds": 7})), 7);
+        for unsaid in [json!({}), json!({"terminationGracePeriodSeconds": "x"}), json!(5)] {
+            assert_eq!(grace(unsaid), 30);
+        }
     }
 
     #[test]

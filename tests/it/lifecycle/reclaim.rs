@@ -61,13 +61,18 @@ fn a_machine_that_somebody_deletes_is_listed_with_its_grace_before_it_is_gone() 
     });
 }
 
-/// lifecycle.md 6: a coming loss is told: condition DisruptionTarget.
+/// lifecycle.md 6: a coming loss is told: condition DisruptionTarget, before anything is deleted, with the grace that the
+/// pod will have.
 #[test]
-fn a_machine_to_be_evicted_is_listed() {
-    let world = World::start();
-    let machines = world.bring_up("small", 2);
+fn a_machine_to_be_evicted_is_listed_with_the_grace_of_its_pod() {
+    let world = World::build()
+        .template(Template::new("patient").pod("/spec/terminationGracePeriodSeconds", json!(300)))
+        .start();
+    let machines = world.bring_up("patient", 2);
     world.cluster.set_pod(&machines[1].name, &json!({"disruption": "EvictionByEvictionAPI"}));
-    eventually("it is listed", SOON, || (listed(&world) == [machines[1].name.clone()]).then_some(()));
+    let (name, grace) = eventually("it is listed", SOON, || world.all_reclaims().pop());
+    assert_eq!(name, machines[1].name);
+    assert!((200..=300).contains(&grace), "{grace}");
 }
 
 /// lifecycle.md 6: never while an open return covers it. The strict reader checks the same in every session.

@@ -9,14 +9,10 @@ use crate::{
     guard::Bounds,
     id::{MachineName, RequestId},
     machine::{Machine, Verdict, VerdictKind},
-    pod::PodRecord,
+    pod::{PodRecord, ReasonCode},
     returns::ReturnEnd,
     view::Ctx,
 };
-
-/// Grace told for a pod marked DisruptionTarget before its deletionTimestamp is set: Kubernetes' default
-/// `terminationGracePeriodSeconds`.
-const UNSPECIFIED_GRACE_SECONDS: i64 = 30;
 
 /// A machine that HostFactory should give back (`lifecycle.md` 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -305,7 +301,9 @@ impl Ledger {
 
 /// The reason of a pod in the cluster's own words, after ours.
 fn why(pod: &PodRecord, ours: &str) -> String {
-    match pod.disruption.as_ref().or(pod.reason.as_ref()) {
+    // That it is being deleted is what `ours` says.
+    let reason = pod.reason.as_ref().filter(|reason| reason.code != ReasonCode::Terminating);
+    match pod.disruption.as_ref().or(reason) {
         Some(reason) => format!("{ours}: {}", reason.text()),
         None => ours.to_owned(),
     }
@@ -315,7 +313,8 @@ fn why(pod: &PodRecord, ours: &str) -> String {
 fn going(pod: &PodRecord, now: Now) -> Option<AtRisk> {
     match (pod.deletion, &pod.disruption) {
         (Some(deletion), _) => Some(AtRisk::EndsAt(deletion.ends_at)),
-        (None, Some(_)) => Some(AtRisk::EndsAt(now.wall + UNSPECIFIED_GRACE_SECONDS)),
+        // Marked, and about to be deleted with the grace that it asks for.
+        (None, Some(_)) => Some(AtRisk::EndsAt(now.wall + i64::from(pod.grace))),
         (None, None) => None,
     }
 }

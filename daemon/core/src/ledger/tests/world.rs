@@ -550,6 +550,7 @@ pub(super) fn pending(uid: PodUid) -> PodRecord {
         ready: false,
         ip: None,
         deletion: None,
+        grace: 30,
         disruption: None,
         reason: None,
         node: None,
