@@ -322,7 +322,7 @@ fn a_kubeconfig_that_is_missing_or_points_nowhere_is_said_and_recovered_from() {
     let file = world.dir().join("kubeconfig-of-hfd");
     world.daemon.spec().kubeconfig.clone_from(&file);
     // Nobody listens on the discard port of loopback.
-    let endpoint = world.cluster.endpoint().address.clone();
+    let endpoint = world.cluster.address().to_owned();
     let nowhere = String::from_utf8_lossy(&good).replace(&endpoint, "127.0.0.1:9");
     for content in [None, Some("not: [a kubeconfig"), Some(""), Some(nowhere.as_str())] {
         match content {

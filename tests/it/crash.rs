@@ -14,9 +14,10 @@ const SOON: Duration = Duration::from_secs(90);
 /// Killed in the middle of 500 creates and of 500 deletes: exact end, no pod twice, none left.
 #[test]
 fn killed_in_the_middle_of_500_creates_and_500_deletes_it_ends_exactly_right() {
-    let mut world = World::build().cluster(|cluster| cluster.nodes = 10).start();
-    world.cluster.pod_fault("create", &json!({"delayMs": 40}));
-    world.cluster.pod_fault("delete", &json!({"delayMs": 40}));
+    // At most 160 calls a second: slow enough for a kill in their middle on any cluster.
+    let mut world = World::build().cluster(|cluster| cluster.nodes = 10).set_literal("kube.concurrency", "16").start();
+    world.cluster.pod_fault("create", &json!({"delayMs": 100}));
+    world.cluster.pod_fault("delete", &json!({"delayMs": 100}));
     let id = world.request("small", 500);
     for share in [60, 200, 350] {
         eventually("a part is created", SOON, || (world.cluster.history().len() >= share).then_some(()));

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tests::{Template, World, names};
 
-/// What a small request may take behind a large or sick one, in a debug build on a small machine.
-const HELD_UP: Duration = Duration::from_secs(10);
+/// What a small request may take behind a large or sick one, in a debug build on a small machine. A real cluster's own
+/// scheduler and nodes serve all pods in turn, so the pods before it in their queues count too.
+fn held_up(world: &World) -> Duration {
+    Duration::from_secs(if world.cluster.is_simulated() { 10 } else { 40 })
+}
 
 /// Fairness: a template whose pods can't be created.
 #[test]
@@ -25,7 +28,7 @@ fn a_template_whose_pods_can_not_be_created_holds_up_nobody() {
         let sick = world.request("sick", 300);
         let begun = Instant::now();
         world.bring_up("well", 3);
-        assert!(begun.elapsed() < HELD_UP, "held up for {:?} by {action}", begun.elapsed());
+        assert!(begun.elapsed() < held_up(&world), "held up for {:?} by {action}", begun.elapsed());
         assert_eq!(world.status(&sick).status, "running");
         let status = world.status(&sick);
         world.give_back(&names(&status.machines));
@@ -41,11 +44,11 @@ fn a_request_for_ten_thousand_machines_holds_up_nobody() {
     let large = world.request("small", 10_000);
     let begun = Instant::now();
     let machines = world.bring_up("small", 5);
-    assert!(begun.elapsed() < HELD_UP, "held up for {:?}", begun.elapsed());
+    assert!(begun.elapsed() < held_up(&world), "held up for {:?}", begun.elapsed());
     let begun = Instant::now();
     let ret = world.give_back(&names(&machines));
     assert_eq!(world.wait_end(&ret).status, "complete");
-    assert!(begun.elapsed() < HELD_UP, "the return was held up for {:?}", begun.elapsed());
+    assert!(begun.elapsed() < held_up(&world), "the return was held up for {:?}", begun.elapsed());
     assert_eq!(world.status(&large).status, "running", "the large one was too quick to prove anything");
 }
 
@@ -61,6 +64,6 @@ fn a_large_return_holds_up_neither_a_small_return_nor_a_small_request() {
     let quick = world.give_back(&names(&small));
     assert_eq!(world.wait_end(&quick).status, "complete");
     world.bring_up("small", 3);
-    assert!(begun.elapsed() < HELD_UP, "held up for {:?}", begun.elapsed());
+    assert!(begun.elapsed() < held_up(&world), "held up for {:?}", begun.elapsed());
     assert_eq!(world.status(&slow).status, "running", "the large one was too quick to prove anything");
 }

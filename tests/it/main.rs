@@ -1,10 +1,11 @@
-//! The behaviour of the product at its boundary: real scripts, real `hfctl`, real `hfd`, a simulated cluster. One
-//! executable; each module names the page whose rules it holds against the product. Every reply of every script is read
-//! by the strict reader besides (`tests::answer`).
+//! The behaviour of the product at its boundary: real scripts, real `hfctl`, real `hfd`, a cluster that is simulated or a
+//! testbed's. One executable; each module names the page whose rules it holds against the product. Every reply of every
+//! script is read by the strict reader besides (`tests::answer`).
 
 mod bad_input;
 mod crash;
 mod fairness;
+mod gate;
 mod interface;
 mod layering;
 mod lifecycle;

@@ -29,8 +29,15 @@ fn a_thousand_machines_come_and_go_for_a_thousand_posts_and_deletes_and_one_watc
     assert!(polls >= 2);
     assert_eq!(count("create pods"), 1_000);
     assert_eq!(count("delete pods"), 1_000);
-    assert_eq!((count("get pods"), count("list pods"), count("watch pods")), (0, 0, 0));
+    assert_eq!(count("list pods"), 0);
     assert_eq!(before.get("watch pods"), Some(&1));
+    if world.cluster.is_simulated() {
+        assert_eq!((count("get pods"), count("watch pods")), (0, 0));
+    } else {
+        // A real API server under load may show a pod seconds after its creation: each such gets one look. And it ends a
+        // watch whose reader lags: that is resumed where it ended, without a list.
+        assert!(count("get pods") <= 1_000, "{} looks at 1,000 pods", count("get pods"));
+    }
     assert_eq!(world.all_reclaims(), []);
     let history = world.cluster.history();
     assert_eq!(history.len(), 1_000);

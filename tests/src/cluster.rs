@@ -1,23 +1,37 @@
-//! The simulated cluster as a process of its own (`hfd sandbox cluster`), its control endpoints and its Kubernetes API.
+//! A test's cluster: simulated (`hfd sandbox cluster`, a process of its own), or a namespace of a running testbed behind
+//! a gate that has the same control endpoints. `HFD_TESTBED` decides; a test does not see which it is.
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::{
     bins,
+    gate::{Gate, Site},
     http::{Endpoint, Response},
     process::Process,
+    testbed::{Facts, Ground},
     wait::eventually,
 };
 
-/// How a cluster is started.
+/// Puts a gate in front of simulated clusters as well, when set: a test that passes on one and not behind a gate has
+/// found a fault of the gate.
+const GATED: &str = "HFD_TEST_GATED";
+
+/// Longest wait for a request to end on a simulated cluster; far above what any of the shortened deadlines needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same on a testbed, where each pod passes through all of Kubernetes, beside everything else on the machine.
+const PATIENCE_ON_TESTBED: Duration = Duration::from_secs(180);
+
+/// How a cluster is started. A testbed heeds the number of nodes and their room alone: its pods start and stop after
+/// 30 ms unless their annotations say otherwise.
 #[derive(Debug, Clone)]
 pub struct ClusterOptions {
     /// Nodes.
@@ -38,23 +52,46 @@ impl Default for ClusterOptions {
     }
 }
 
-/// A running simulated cluster. Every method that changes it panics when it is refused: a test that can't set its scene
-/// proves nothing.
+/// A running cluster. Every method that changes it panics when it is refused: a test that can't set its scene proves
+/// nothing.
 #[derive(Debug)]
-pub struct SimCluster {
-    process: Process,
+pub struct Cluster {
+    /// Before the process that it leads to.
+    gate: Option<Gate>,
+    process: Option<Process>,
+    /// An administrator's way to the Kubernetes API: never counted behind a gate, never struck by a fault there.
     api: Endpoint,
+    /// The way to the control endpoints, which is the daemon's way to the Kubernetes API too.
+    control: Endpoint,
     kubeconfig: PathBuf,
     namespace: String,
 }
 
-impl SimCluster {
+impl Cluster {
     /// Starts a cluster whose files lie in `dir` and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not serve within 30 s, or the testbed refuses something.
+    #[track_caller]
+    pub fn start(dir: &Path, options: &ClusterOptions) -> Self {
+        match Facts::of_environment() {
+            Some(facts) => Self::on_testbed(&facts, dir, options).unwrap_or_else(|error| panic!("{error:#}")),
+            None if env::var_os(GATED).is_some() => Self::start_gated(dir, options),
+            None => Self::start_simulated(dir, options),
+        }
+    }
+
+    /// Starts a simulated cluster behind a gate, on whatever cluster the other tests run.
     ///
     /// # Panics
     /// When it does not serve within 30 s.
     #[track_caller]
-    pub fn start(dir: &Path, options: &ClusterOptions) -> Self {
+    pub fn start_gated(dir: &Path, options: &ClusterOptions) -> Self {
+        let cluster = Self::start_simulated(dir, options);
+        cluster.gated(&dir.join("kubeconfig-of-the-gate")).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    fn start_simulated(dir: &Path, options: &ClusterOptions) -> Self {
         let kubeconfig = dir.join("kubeconfig");
         let mut command = Command::new(bins::hfd());
         command.args(["sandbox", "cluster", "--kubeconfig-out"]).arg(&kubeconfig);
@@ -63,35 +100,65 @@ impl SimCluster {
         command.args(["--start-delay", &options.start_delay, "--stop-delay", &options.stop_delay]);
         command.env_clear().env("HOME", dir);
         let mut process = Process::start("hfd sandbox cluster", command, &dir.join("cluster.log"));
-        let text = eventually("the cluster serves", Duration::from_secs(30), || {
+        let api = eventually("the cluster serves", Duration::from_secs(30), || {
             let ended = process.try_ended();
             assert!(ended.is_none(), "the cluster ended with {ended:?}: {}", process.log());
-            fs::read_to_string(&kubeconfig).ok()
+            Endpoint::from_kubeconfig(&kubeconfig).ok()
         });
-        let field = |key: &str| kubeconfig_field(&text, key);
-        let address = field("server:").trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let api = Endpoint { address, token: field("token:") };
-        Self { process, api, kubeconfig, namespace: "default".to_owned() }
+        let control = api.clone();
+        Self { gate: None, process: Some(process), api, control, kubeconfig, namespace: "default".to_owned() }
     }
 
-    /// Its kubeconfig.
+    fn gated(self, kubeconfig: &Path) -> Result<Self> {
+        let gate = Gate::open(Site::sandbox(&self.api, &self.namespace)?, kubeconfig)?;
+        Ok(Self { control: gate.endpoint(), gate: Some(gate), kubeconfig: kubeconfig.to_owned(), ..self })
+    }
+
+    fn on_testbed(facts: &Facts, dir: &Path, options: &ClusterOptions) -> Result<Self> {
+        let ground = Ground::prepare(facts, options.nodes, options.pods_per_node).context("a ground on the testbed")?;
+        let kubeconfig = dir.join("kubeconfig");
+        let (api, namespace) = (ground.admin().clone(), ground.namespace().to_owned());
+        let gate = Gate::open(Site::testbed(facts, ground), &kubeconfig)?;
+        Ok(Self { control: gate.endpoint(), gate: Some(gate), process: None, api, kubeconfig, namespace })
+    }
+
+    /// Whether it is simulated.
+    pub fn is_simulated(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Longest wait for a request to end.
+    pub fn patience(&self) -> Duration {
+        if self.is_simulated() { PATIENCE } else { PATIENCE_ON_TESTBED }
+    }
+
+    /// The daemon's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// Its address and token.
+    /// `host:port` where the daemon finds the Kubernetes API.
+    pub fn address(&self) -> &str {
+        self.control.address()
+    }
+
+    /// The namespace of the daemon's pods.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// An administrator's way to the Kubernetes API.
     pub fn endpoint(&self) -> &Endpoint {
         &self.api
     }
 
-    /// The process, for signals and logs.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
-    }
-
-    /// The end of its log.
+    /// The end of its log; behind a gate, of the requests that passed it.
     pub fn log_tail(&self, lines: usize) -> String {
-        self.process.log_tail(lines)
+        match (&self.gate, &self.process) {
+            (Some(gate), _) => gate.log_tail(lines),
+            (None, Some(process)) => process.log_tail(lines),
+            (None, None) => String::new(),
+        }
     }
 
     // ---- Kubernetes API ----
@@ -138,10 +205,14 @@ impl SimCluster {
         self.must("DELETE", &self.pod_path(name), None);
     }
 
-    /// Names of the nodes.
+    /// Names of the nodes that its pods may use.
     pub fn nodes(&self) -> Vec<String> {
         let list = self.must("GET", "/api/v1/nodes", None);
-        list["items"].as_array().map(|items| items.iter().map(pod_name).collect()).unwrap_or_default()
+        let mut names: Vec<String> = list["items"].as_array().into_iter().flatten().map(pod_name).collect();
+        if let Some(own) = self.gate.as_ref().and_then(|gate| gate.site().nodes()) {
+            names.retain(|name| own.contains(name));
+        }
+        names
     }
 
     /// The node a pod runs on.
@@ -152,9 +223,9 @@ impl SimCluster {
 
     // ---- control ----
 
-    /// API calls since the start or the last reset, by `verb resource`.
+    /// API calls since the start or the last reset, by `verb resource`. The simulated cluster also counts the tests' own.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        let counters = self.must("GET", "/sandbox/counters", None);
+        let counters = self.set("GET", "/sandbox/counters", None);
         let counters = counters.as_object().expect("counters are an object");
         counters.iter().map(|(key, count)| (key.clone(), count.as_u64().expect("a counter is a number"))).collect()
     }
@@ -166,12 +237,12 @@ impl SimCluster {
 
     /// Sets all counters to nothing.
     pub fn reset_counters(&self) {
-        self.must("POST", "/sandbox/counters/reset", None);
+        self.set("POST", "/sandbox/counters/reset", None);
     }
 
     /// Adds a fault and gives its id.
     pub fn fault(&self, fault: &Value) -> u64 {
-        let reply = self.must("POST", "/sandbox/faults", Some(fault));
+        let reply = self.set("POST", "/sandbox/faults", Some(fault));
         reply["id"].as_u64().expect("a fault has an id")
     }
 
@@ -180,34 +251,39 @@ impl SimCluster {
         self.fault(&json!({"verb": verb, "resource": "pods", "action": action}))
     }
 
+    /// All faults with their `id` and `hits`.
+    pub fn faults(&self) -> Value {
+        self.set("GET", "/sandbox/faults", None)
+    }
+
     /// Removes one fault.
     pub fn end_fault(&self, id: u64) {
-        self.must("DELETE", &format!("/sandbox/faults/{id}"), None);
+        self.set("DELETE", &format!("/sandbox/faults/{id}"), None);
     }
 
     /// Removes all faults.
     pub fn end_faults(&self) {
-        self.must("DELETE", "/sandbox/faults", None);
+        self.set("DELETE", "/sandbox/faults", None);
     }
 
     /// Withdraws a permission (RBAC).
     pub fn deny(&self, verb: &str, resource: &str) {
-        self.must("POST", "/sandbox/deny", Some(&json!({"verb": verb, "resource": resource})));
+        self.set("POST", "/sandbox/deny", Some(&json!({"verb": verb, "resource": resource})));
     }
 
     /// Gives all permissions back.
     pub fn allow_all(&self) {
-        self.must("DELETE", "/sandbox/deny", None);
+        self.set("DELETE", "/sandbox/deny", None);
     }
 
     /// Changes a node: `lose`, `notready`, `ready`.
     pub fn node(&self, name: &str, what: &str) {
-        self.must("POST", &format!("/sandbox/nodes/{name}/{what}"), None);
+        self.set("POST", &format!("/sandbox/nodes/{name}/{what}"), None);
     }
 
     /// Changes a pod: `{"phase"?, "ready"?, "fate"?, "delete": "now"}`.
     pub fn set_pod(&self, name: &str, change: &Value) {
-        self.must("POST", &format!("/sandbox/pods/{}/{name}", self.namespace), Some(change));
+        self.set("POST", &format!("/sandbox/pods/{}/{name}", self.namespace), Some(change));
     }
 
     /// Removes a pod at once, as a force deletion does.
@@ -217,32 +293,32 @@ impl SimCluster {
 
     /// Watch: `compact` (the next resume is answered 410) or `cut` (all streams end).
     pub fn watch(&self, what: &str) {
-        self.must("POST", &format!("/sandbox/watch/{what}"), None);
+        self.set("POST", &format!("/sandbox/watch/{what}"), None);
     }
 
     /// Watch streams stay open and say nothing, not even bookmarks.
     pub fn silence(&self, on: bool) {
-        self.must("POST", "/sandbox/watch/silence", Some(&json!({ "on": on })));
+        self.set("POST", "/sandbox/watch/silence", Some(&json!({ "on": on })));
     }
 
     /// The API server answers nobody.
     pub fn outage(&self, on: bool) {
-        self.must("POST", "/sandbox/outage", Some(&json!({ "on": on })));
+        self.set("POST", "/sandbox/outage", Some(&json!({ "on": on })));
     }
 
     /// The API server answers 401 to everybody.
     pub fn unauthorized(&self, on: bool) {
-        self.must("POST", "/sandbox/unauthorized", Some(&json!({ "on": on })));
+        self.set("POST", "/sandbox/unauthorized", Some(&json!({ "on": on })));
     }
 
     /// The namespace is deleted with all in it and made anew: another UID.
     pub fn recreate_namespace(&self) {
-        self.must("POST", &format!("/sandbox/namespaces/{}/recreate", self.namespace), None);
+        self.set("POST", &format!("/sandbox/namespaces/{}/recreate", self.namespace), None);
     }
 
     /// What the cluster remembers of every pod it ever had, by name.
     pub fn history(&self) -> BTreeMap<String, PodHistory> {
-        let history = self.must("GET", "/sandbox/history?resource=pods", None);
+        let history = self.set("GET", "/sandbox/history?resource=pods", None);
         let history = history.as_object().expect("the history is an object by pod name");
         history.iter().map(|(name, entry)| (short(name), PodHistory::read(entry))).collect()
     }
@@ -257,10 +333,13 @@ impl SimCluster {
 
     #[track_caller]
     fn must(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        match self.api.json(method, path, body) {
-            Ok(value) => value,
-            Err(error) => panic!("{error:#}"),
-        }
+        self.api.json(method, path, body).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// A call of a control endpoint.
+    #[track_caller]
+    fn set(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        self.control.json(method, path, body).unwrap_or_else(|error| panic!("{error:#}"))
     }
 }
 
@@ -292,10 +371,4 @@ pub fn pod_name(object: &Value) -> String {
 
 fn short(name: &str) -> String {
     name.rsplit('/').next().unwrap_or(name).to_owned()
-}
-
-fn kubeconfig_field(text: &str, key: &str) -> String {
-    let found = text.lines().find_map(|line| line.trim_start().trim_start_matches("- ").strip_prefix(key));
-    let found = found.unwrap_or_else(|| panic!("the kubeconfig has no {key} line:\n{text}"));
-    found.trim().trim_matches('"').trim_matches('\'').to_owned()
 }

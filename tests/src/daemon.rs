@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     bins,
+    cluster::Cluster,
     process::{Finished, Process, run},
     wait::eventually,
 };
@@ -47,7 +48,13 @@ pub struct DaemonSpec {
 }
 
 impl DaemonSpec {
-    /// A daemon whose files all lie in `dir`.
+    /// A daemon of a test's own cluster.
+    pub fn of(dir: &Path, cluster: &Cluster, template_file: &Path) -> Self {
+        let namespace = cluster.namespace().to_owned();
+        Self { namespace, ..Self::new(dir, cluster.kubeconfig(), template_file) }
+    }
+
+    /// A daemon whose files all lie in `dir`, in the namespace `default`.
     pub fn new(dir: &Path, kubeconfig: &Path, template_file: &Path) -> Self {
         Self {
             dir: dir.to_owned(),

@@ -1,8 +1,8 @@
-//! The harness that drives the real binaries: `hfd`, `hfctl` and the five provider scripts, on a simulated cluster of
-//! their own for each test.
+//! The harness that drives the real binaries: `hfd`, `hfctl` and the five provider scripts, on a cluster of their own for
+//! each test.
 //!
 //! ```text
-//!   World ── Scripts ──> requestMachines.sh … ──> hfctl ──> hfd (Daemon) ──> hfd sandbox cluster (SimCluster)
+//!   World ── Scripts ──> requestMachines.sh … ──> hfctl ──> hfd (Daemon) ──> Cluster: simulated, or a testbed's
 //!     │                                                                          ▲ faults, counters, history
 //!     └── Checker: every reply of every call is held against the interface       │
 //!     └──────────────────────────────────────────────────────────────────────────┘
@@ -16,16 +16,18 @@ pub mod answer;
 pub mod bins;
 pub mod cluster;
 pub mod daemon;
+pub mod gate;
 pub mod http;
 pub mod process;
 pub mod script;
 pub mod template;
+pub mod testbed;
 pub mod wait;
 pub mod world;
 
 pub use crate::{
     answer::Checker,
-    cluster::{ClusterOptions, SimCluster},
+    cluster::{Cluster, ClusterOptions},
     daemon::{Daemon, DaemonSpec},
     script::{Input, Reply, Scripts, Verb},
     template::Template,

@@ -60,12 +60,17 @@ impl Template {
         self
     }
 
-    /// Chooses the simulated pods' fate. A container that exits is not restarted.
+    /// Chooses the fate of its pods, which the sandbox and the testbed's KWOK both read. A container that exits is not
+    /// restarted; a real scheduler needs a reason not to find a node.
     #[must_use]
     pub fn fate(self, fate: &str) -> Self {
         let exits = fate.starts_with("exit-") || fate == "oom";
         let template = self.annotate("sandbox.hfd/fate", fate);
-        if exits { template.pod("/spec/restartPolicy", json!("Never")) } else { template }
+        match fate {
+            _ if exits => template.pod("/spec/restartPolicy", json!("Never")),
+            "never-scheduled" => template.pod("/spec/nodeSelector", json!({"hfd.test/nowhere": "true"})),
+            _ => template,
+        }
     }
 
     /// Sets an annotation of the manifest.

@@ -12,15 +12,13 @@ use tempfile::TempDir;
 
 use crate::{
     answer::{Checker, epoch_seconds},
-    cluster::{ClusterOptions, SimCluster},
+    cluster::{Cluster, ClusterOptions},
     daemon::{Daemon, DaemonSpec},
     script::{Input, Reply, Scripts, Verb},
     template::{self, Template},
     wait::eventually,
 };
 
-/// Longest wait for a request to end; far above what any of the shortened deadlines needs.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines of the logs that a failed test prints.
 const LOG_LINES: usize = 80;
 
@@ -84,12 +82,12 @@ impl WorldBuilder {
     #[track_caller]
     pub fn start(self) -> World {
         let dir = tempfile::Builder::new().prefix("hfd-it-").tempdir().expect("a temporary directory can be made");
-        let cluster = SimCluster::start(dir.path(), &self.cluster);
+        let cluster = Cluster::start(dir.path(), &self.cluster);
         cluster.outage(self.outage);
         let templates = if self.templates.is_empty() { vec![Template::new("small")] } else { self.templates };
         let template_file = dir.path().join("templates.json");
         template::write_file(&template_file, &templates);
-        let mut spec = DaemonSpec::new(dir.path(), cluster.kubeconfig(), &template_file);
+        let mut spec = DaemonSpec::of(dir.path(), &cluster, &template_file);
         // The API server's own request time-out decides how long a broken create may still land: a simulated server
         // has none, so the tests need not wait a minute for it.
         spec.set("kube.server_request_timeout", "2s");
@@ -113,7 +111,7 @@ pub struct World {
     /// The daemon under test.
     pub daemon: Daemon,
     /// Its cluster.
-    pub cluster: SimCluster,
+    pub cluster: Cluster,
     /// HostFactory's side.
     pub scripts: Scripts,
     /// What was told so far.
@@ -151,7 +149,7 @@ impl World {
     /// Waits until the daemon has seen the cluster.
     #[track_caller]
     pub fn wait_synced(&self) {
-        eventually("the daemon has seen the cluster", PATIENCE, || {
+        eventually("the daemon has seen the cluster", self.cluster.patience(), || {
             self.daemon.status().filter(|status| find(status, "synced") == Some(&json!(true)))
         });
     }
@@ -241,13 +239,14 @@ impl World {
     #[track_caller]
     pub fn wait(&self, id: &str, what: &str, mut wanted: impl FnMut(&RequestStatus) -> bool) -> RequestStatus {
         let mut last = None;
+        let patience = self.cluster.patience();
         let begun = Instant::now();
         loop {
             let status = self.status(id);
             if wanted(&status) {
                 return status;
             }
-            assert!(begun.elapsed() < PATIENCE, "{id} not within {PATIENCE:?} {what}; {status:#?}; before {last:?}");
+            assert!(begun.elapsed() < patience, "{id} not within {patience:?} {what}; {status:#?}; before {last:?}");
             last = Some(status.status);
             thread::sleep(Duration::from_millis(25));
         }
@@ -334,6 +333,7 @@ impl World {
     /// Waits until `hfctl status` says something that contains each of `words`, letter case aside.
     #[track_caller]
     pub fn wait_status_says(&self, words: &[&str]) -> String {
+        let patience = self.cluster.patience();
         let begun = Instant::now();
         loop {
             let said = self.daemon.status().unwrap_or_default().to_string();
@@ -341,7 +341,7 @@ impl World {
             if words.iter().all(|word| lower.contains(&word.to_lowercase())) {
                 return said;
             }
-            assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?} in the status: {words:?}; it says {said}");
+            assert!(begun.elapsed() < patience, "not within {patience:?} in the status: {words:?}; it says {said}");
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -356,7 +356,8 @@ impl World {
     /// Waits until no pod of ours is left in the cluster.
     #[track_caller]
     pub fn wait_no_pods(&self) {
-        eventually("no pod of ours is left", PATIENCE, || self.cluster.managed().is_empty().then_some(()));
+        let within = self.cluster.patience();
+        eventually("no pod of ours is left", within, || self.cluster.managed().is_empty().then_some(()));
     }
 
     /// No name had two pods.

@@ -124,7 +124,7 @@ fn two_instances_in_one_namespace_never_touch_each_others_pods() {
     fs::create_dir_all(&dir).expect("the test's directory can be written");
     let file = dir.join("templates.json");
     template::write_file(&file, &[Template::new("small")]);
-    let mut spec = tests::DaemonSpec::new(&dir, world.cluster.kubeconfig(), &file);
+    let mut spec = tests::DaemonSpec::of(&dir, &world.cluster, &file);
     spec.instance = "k8s-hf2".to_owned();
     let second = tests::Daemon::start(spec);
     let machines = world.bring_up("small", 2);

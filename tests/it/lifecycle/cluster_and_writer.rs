@@ -184,9 +184,10 @@ fn another_cluster_behind_the_kubeconfig_reclaims_nothing() {
     let dir = world.dir().join("other");
     fs::create_dir_all(&dir).expect("the test's directory can be written");
     let options = tests::ClusterOptions { seed: 77, ..tests::ClusterOptions::default() };
-    let other = tests::SimCluster::start(&dir, &options);
+    let other = tests::Cluster::start(&dir, &options);
     world.daemon.terminate();
     world.daemon.spec().kubeconfig = other.kubeconfig().to_owned();
+    other.namespace().clone_into(&mut world.daemon.spec().namespace);
     world.daemon.start_again();
     world.wait_status_says(&["namespace"]);
     holds_for("nothing is reclaimed", Duration::from_secs(1), || world.reclaims(&names(&machines)).is_empty());

@@ -180,8 +180,9 @@ fn a_pod_created_and_gone_before_the_watch_showed_it_is_failed_and_not_created_a
     let name = world.status(&id).only().name.clone();
     eventually("the pod is there", SOON, || world.cluster.pod(&name));
     world.cluster.remove_pod(&name);
-    world.cluster.silence(false);
+    // Before the watch may speak again: it would tell of a pod that was ready, and of its end.
     world.cluster.watch("compact");
+    world.cluster.silence(false);
     world.cluster.watch("cut");
     world.wait_end(&id).failure();
     world.assert_no_pod_twice();

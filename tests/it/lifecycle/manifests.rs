@@ -29,7 +29,7 @@ fn what_a_template_must_not_set_is_overridden_or_removed_with_a_warning() {
     let machine = world.bring_up("greedy", 1).remove(0);
     let pod = world.cluster.pod(&machine.name).expect("it is ready");
     let metadata = &pod["metadata"];
-    assert_eq!(metadata["namespace"], "default");
+    assert_eq!(metadata["namespace"], world.cluster.namespace());
     assert_eq!(pod["spec"]["hostname"], machine.name.as_str());
     assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "hfd");
     assert_eq!(metadata["labels"]["symphony/hostfactory-provider"], "k8s-hf");

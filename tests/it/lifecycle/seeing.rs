@@ -105,7 +105,7 @@ fn a_name_taken_by_a_stranger_fails_and_the_stranger_stays() {
     // The test may come second to the name: then the machine is its own and the scene is not set.
     let response = world.cluster.endpoint().call(
         "POST",
-        "/api/v1/namespaces/default/pods",
+        &format!("/api/v1/namespaces/{}/pods", world.cluster.namespace()),
         Some(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "stranger"}},
             "spec": {"containers": [{"name": "main", "image": "registry.example/other:1"}]}})),
     );
