@@ -17,6 +17,7 @@ pub mod bins;
 pub mod cluster;
 pub mod daemon;
 pub mod gate;
+pub mod hostfactory;
 pub mod http;
 pub mod process;
 pub mod script;
