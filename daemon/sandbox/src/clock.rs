@@ -47,7 +47,7 @@ impl Clock {
 }
 
 /// Time since the epoch as `2026-11-23T03:49:14Z`.
-fn rfc3339(since_epoch: Duration) -> String {
+pub(crate) fn rfc3339(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
     let (year, month, day) = civil_date(seconds / SECONDS_PER_DAY);
     let of_day = seconds % SECONDS_PER_DAY;

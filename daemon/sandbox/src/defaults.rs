@@ -37,6 +37,16 @@ pub(crate) fn metadata(submitted: &Value, namespace: &str, identity: &Identity) 
     Value::Object(metadata)
 }
 
+/// The priority that a class gives; `None` if there is no such class.
+pub(crate) fn priority(class: &str) -> Option<i64> {
+    match class {
+        "" => Some(0),
+        "system-cluster-critical" => Some(2_000_000_000),
+        "system-node-critical" => Some(2_000_001_000),
+        _ => None,
+    }
+}
+
 /// A complete new pod from a submitted one.
 pub(crate) fn pod(submitted: &Value, namespace: &str, identity: &Identity) -> Value {
     let mut metadata = metadata(submitted.get("metadata").unwrap_or(&Value::Null), namespace, identity);
@@ -49,9 +59,11 @@ pub(crate) fn pod(submitted: &Value, namespace: &str, identity: &Identity) -> Va
             default_container(container);
         }
     }
+    let class = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or_default();
     let defaults = json!({
         "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
-        "securityContext": {}, "schedulerName": "default-scheduler", "priority": 0, "enableServiceLinks": true,
+        "securityContext": {}, "schedulerName": "default-scheduler", "enableServiceLinks": true,
+        "priority": priority(class).unwrap_or(0),
         "preemptionPolicy": "PreemptLowerPriority"
     });
     for (field, value) in defaults.as_object().into_iter().flatten() {

@@ -35,7 +35,7 @@ impl World {
         let (mut pod, deletion) = self.planned_deletion(key, grace)?;
         match deletion {
             Deletion::UnderWay => self.store.get(Resource::Pods, key).cloned(),
-            Deletion::AtOnce => self.erase_pod(key, Some(pod)),
+            Deletion::AtOnce => self.erase_pod(key),
             Deletion::Graceful { .. } => {
                 let stored = self.store.put(Resource::Pods, &mut pod);
                 self.enter_stop(&pod);
@@ -71,10 +71,23 @@ impl World {
         };
         match &deletion {
             Deletion::UnderWay => {}
-            Deletion::AtOnce => mark(&mut pod, 0, self.clock.stamp()),
+            Deletion::AtOnce => pod = self.without_grace(key)?,
             Deletion::Graceful { seconds, until } => mark(&mut pod, *seconds, until.clone()),
         }
         Some((pod, deletion))
+    }
+
+    /// A pod as it is when its grace is over: marked as deleted when its deletion began.
+    pub(crate) fn without_grace(&self, key: &Key) -> Option<Value> {
+        let mut pod = self.store.get(Resource::Pods, key)?.value();
+        let running = pod["metadata"]["deletionGracePeriodSeconds"].as_u64();
+        let end = clock::parse(text(&pod, "/metadata/deletionTimestamp"));
+        let begun = match (end, running) {
+            (Some(end), Some(running)) => end.saturating_sub(Duration::from_secs(running)),
+            _ => self.clock.now(),
+        };
+        mark(&mut pod, 0, clock::rfc3339(begun));
+        Some(pod)
     }
 
     /// Begins the deletion of a namespace and of all its pods. Its state afterwards, or `None` if there is none.

@@ -287,8 +287,13 @@ impl World {
         message: impl Fn(&str) -> String,
     ) -> Option<Value> {
         let now = self.clock.stamp();
+        // the pod has its address before its images are there
+        let address = self.kubelet.allot_address(uid);
         self.update_pod(key, uid, |pod| {
             let message = message(first_image(pod));
+            pod["status"]["podIP"] = address.clone().into();
+            pod["status"]["podIPs"] = json!([{"ip": address}]);
+            set_condition(pod, &Condition::new("PodReadyToStartContainers", "True"), &now);
             set_containers(pod, &Containers::Waiting { reason, message }, &now);
             set_ready(pod, false, "ContainersNotReady", &now);
         })
@@ -372,7 +377,7 @@ impl World {
                 pod["status"]["phase"] = if killed { "Failed" } else { "Succeeded" }.into();
             }
         });
-        self.erase_pod(key, None);
+        self.erase_pod(key);
     }
 }
 

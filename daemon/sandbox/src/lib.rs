@@ -46,29 +46,35 @@
 //! | `GET history?resource=pods` | per pod name: `created` (how often), `firstUid`, `lastUid`, `everReady`, `exists` |
 //!
 //! # What it leaves out
-//! Finalizers, server-side apply, protobuf and YAML, field validation against a schema, node affinity beyond node
-//! selectors, preemption, ports and volumes. Logs and exec need containers, and there are none.
+//! Finalizers, server-side apply, protobuf and YAML, node affinity beyond node selectors, preemption, ports and volumes,
+//! field ownership, and the rarer rules about values. Logs and exec need containers, and there are none. How it differs
+//! from a real server is measured by `tests/differential`, and what may differ is listed there with the reasons.
 
 mod agenda;
 mod api;
 mod boot;
 mod clock;
+mod containers;
 mod control;
 mod defaults;
 mod deletion;
 mod fate;
 mod faults;
+mod json;
 mod kubelet;
+mod names;
 mod nodes;
 mod object;
 mod options;
 mod persist;
 mod podstatus;
 mod quantity;
+mod quotas;
 mod random;
 mod refusal;
 mod render;
 mod scheduler;
+mod schema;
 mod selector;
 mod server;
 mod store;

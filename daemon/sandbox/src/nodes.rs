@@ -95,8 +95,7 @@ impl World {
             let key = Key::new(text(&pod, "/metadata/namespace"), text(&pod, "/metadata/name"));
             if condition_is_true(&pod) {
                 self.update_pod(&key, text(&pod, "/metadata/uid"), |pod| {
-                    let condition = Condition::new("Ready", "False").because("NodeNotReady", "");
-                    set_condition(pod, &condition, &now);
+                    set_condition(pod, &Condition::new("Ready", "False"), &now);
                 });
             }
         }
@@ -155,7 +154,7 @@ impl World {
             let key = Key::new(text(&pod, "/metadata/namespace"), text(&pod, "/metadata/name"));
             let uid = text(&pod, "/metadata/uid");
             self.disrupt(&key, uid, "DeletionByPodGC", "PodGC: node no longer exists", true);
-            self.erase_pod(&key, None);
+            self.erase_pod(&key);
         }
     }
 
@@ -165,8 +164,8 @@ impl World {
         self.update_pod(key, uid, |pod| {
             set_condition(pod, &Condition::new("DisruptionTarget", "True").because(reason, message), &now);
             if fails && !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed") {
+                // the collector leaves the other conditions as the kubelet left them
                 pod["status"]["phase"] = "Failed".into();
-                set_ready(pod, false, "PodFailed", &now);
             }
         });
     }

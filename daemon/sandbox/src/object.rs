@@ -98,10 +98,11 @@ impl Object {
             .iter()
             .map(|(path, pointer)| (*path, value.pointer(pointer).map(plain).unwrap_or_default()))
             .collect();
-        if resource == Resource::Nodes && fields.iter().any(|(path, text)| *path == UNSCHEDULABLE && text.is_empty()) {
-            // the real server selects on the boolean's zero value too
-            fields.retain(|(path, _)| *path != UNSCHEDULABLE);
-            fields.push((UNSCHEDULABLE, "false".to_owned()));
+        for (path, text) in &mut fields {
+            // the real server selects on the zero value of a boolean too
+            if [UNSCHEDULABLE, HOST_NETWORK].contains(path) && text.is_empty() {
+                "false".clone_into(text);
+            }
         }
         Self {
             uid: text(value, "/metadata/uid").to_owned(),
@@ -140,6 +141,7 @@ impl Object {
 }
 
 const UNSCHEDULABLE: &str = "spec.unschedulable";
+const HOST_NETWORK: &str = "spec.hostNetwork";
 
 /// The fields that a field selector may name beside `metadata.name` and `metadata.namespace`, with their JSON pointers.
 pub(crate) fn selectable_fields(resource: Resource) -> &'static [(&'static str, &'static str)] {
@@ -149,8 +151,11 @@ pub(crate) fn selectable_fields(resource: Resource) -> &'static [(&'static str, 
             ("spec.restartPolicy", "/spec/restartPolicy"),
             ("spec.schedulerName", "/spec/schedulerName"),
             ("spec.serviceAccountName", "/spec/serviceAccountName"),
+            (HOST_NETWORK, "/spec/hostNetwork"),
             ("status.phase", "/status/phase"),
             ("status.podIP", "/status/podIP"),
+            ("status.podIPs", "/status/podIP"),
+            ("status.nominatedNodeName", "/status/nominatedNodeName"),
         ],
         Resource::Nodes => &[(UNSCHEDULABLE, "/spec/unschedulable")],
         Resource::Namespaces => &[("status.phase", "/status/phase")],

@@ -12,12 +12,13 @@ pub(crate) struct Condition<'a> {
     status: &'a str,
     reason: &'a str,
     message: &'a str,
+    observed: Option<u64>,
 }
 
 impl<'a> Condition<'a> {
     /// A condition without a reason.
     pub(crate) fn new(kind: &'a str, status: &'a str) -> Self {
-        Self { kind, status, reason: "", message: "" }
+        Self { kind, status, reason: "", message: "", observed: None }
     }
 
     /// Why.
@@ -25,11 +26,21 @@ impl<'a> Condition<'a> {
         (self.reason, self.message) = (reason, message);
         self
     }
+
+    /// At which generation of the object it was found.
+    pub(crate) fn observed(mut self, generation: u64) -> Self {
+        self.observed = Some(generation);
+        self
+    }
 }
 
 /// Sets a condition; its transition time changes only with its status.
 pub(crate) fn set_condition(object: &mut Value, condition: &Condition<'_>, now: &str) {
-    let mut written = json!({"type": condition.kind, "status": condition.status});
+    let mut written = json!({"type": condition.kind});
+    if let Some(generation) = condition.observed {
+        written["observedGeneration"] = generation.into();
+    }
+    written["status"] = condition.status.into();
     let is_pod = object["kind"] == "Pod";
     written[if is_pod { "lastProbeTime" } else { "lastHeartbeatTime" }] = if is_pod { Value::Null } else { now.into() };
     written["lastTransitionTime"] = now.into();

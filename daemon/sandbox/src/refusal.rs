@@ -29,6 +29,11 @@ impl Cause {
         Self { field: field.into(), reason: "FieldValueInvalid", message: format!("Invalid value: {value:?}: {rule}") }
     }
 
+    /// A number that breaks a rule.
+    pub(crate) fn invalid_number(field: impl Into<String>, value: i64, rule: &str) -> Self {
+        Self { field: field.into(), reason: "FieldValueInvalid", message: format!("Invalid value: {value}: {rule}") }
+    }
+
     /// A value outside a fixed set.
     pub(crate) fn unsupported(field: impl Into<String>, value: &str, supported: &[&str]) -> Self {
         let supported: Vec<_> = supported.iter().map(|value| format!("{value:?}")).collect();
@@ -112,9 +117,7 @@ impl Refusal {
 
     /// A path inside an API group that leads nowhere.
     pub(crate) fn no_such_path() -> Self {
-        let mut refusal = Self::new(404, "NotFound", "the server could not find the requested resource");
-        refusal.details = Some(Box::new(json!({})));
-        refusal
+        Self::without_details(404, "NotFound", "the server could not find the requested resource")
     }
 
     /// A path outside all API groups, answered in plain text.
@@ -124,10 +127,8 @@ impl Refusal {
 
     /// A verb the resource does not know.
     pub(crate) fn method_not_allowed() -> Self {
-        let mut refusal =
-            Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
-        refusal.details = Some(Box::new(json!({})));
-        refusal
+        let message = "the server does not allow this method on the requested resource";
+        Self::without_details(405, "MethodNotAllowed", message)
     }
 
     /// Wrong or missing bearer token.
@@ -141,12 +142,28 @@ impl Refusal {
     }
 
     /// A content type the server does not read.
-    pub(crate) fn unsupported_media_type(accepted: &str) -> Self {
-        Self::new(
-            415,
-            "UnsupportedMediaType",
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}"),
-        )
+    pub(crate) fn unsupported_media_type() -> Self {
+        let message = "the body of the request was in an unknown format - accepted media types include: \
+                       application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// A content type that is no patch.
+    pub(crate) fn unsupported_patch() -> Self {
+        Self::without_details(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+    }
+
+    /// The client accepts nothing that the server has.
+    pub(crate) fn not_acceptable() -> Self {
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
+                       application/vnd.kubernetes.protobuf";
+        Self::without_details(406, "NotAcceptable", message)
+    }
+
+    fn without_details(code: u16, reason: &'static str, message: &str) -> Self {
+        let mut refusal = Self::new(code, reason, message);
+        refusal.details = Some(Box::new(json!({})));
+        refusal
     }
 
     /// A body beyond the server's limit of `limit` bytes.
@@ -160,10 +177,10 @@ impl Refusal {
             .about(name, resource.plural())
     }
 
-    /// The name is taken by a namespace on its way out.
-    pub(crate) fn being_deleted(name: &str) -> Self {
-        let message = format!("object is being deleted: namespaces {name:?} already exists");
-        Self { message, ..Self::already_exists(Resource::Namespaces, name) }
+    /// The name is taken by an object on its way out.
+    pub(crate) fn being_deleted(resource: Resource, name: &str) -> Self {
+        let message = format!("object is being deleted: {} {name:?} already exists", resource.plural());
+        Self { message, ..Self::already_exists(resource, name) }
     }
 
     /// The object breaks validation rules.
@@ -179,16 +196,32 @@ impl Refusal {
     }
 
     /// The options of a request (`ListOptions`, `DeleteOptions`, ...) break validation rules.
-    pub(crate) fn invalid_options(kind: &str, cause: Cause) -> Self {
-        let mut refusal = Self::invalid(&format!("{kind}.meta.k8s.io"), "", &[cause]);
+    pub(crate) fn invalid_options(kind: &str, causes: &[Cause]) -> Self {
+        let mut refusal = Self::invalid(&format!("{kind}.meta.k8s.io"), "", causes);
         let causes = refusal.details.as_mut().map(|details| details["causes"].take());
         refusal.details = Some(Box::new(json!({"group": "meta.k8s.io", "kind": kind, "causes": causes})));
         refusal
     }
 
+    /// An access review that asks nothing, or too much. The real server knows no kind here.
+    pub(crate) fn invalid_review(field: &str, value: &str, rule: &str) -> Self {
+        let message = format!("Invalid value: {value}: {rule}");
+        let cause = json!({"reason": "FieldValueInvalid", "message": message, "field": field});
+        let group = "authorization.k8s.io";
+        let mut refusal = Self::new(422, "Invalid", format!(".{group} \"\" is invalid: {field}: {message}"));
+        refusal.details = Some(Box::new(json!({"group": group, "causes": [cause]})));
+        refusal
+    }
+
+    /// The object is larger than what the storage takes.
+    pub(crate) fn too_large_to_store() -> Self {
+        Self::internal("etcdserver: request is too large")
+    }
+
     /// RBAC says no.
     pub(crate) fn denied(user: &str, verb: &str, resource: &str, namespace: &str, name: &str) -> Self {
-        let object = if name.is_empty() { resource.to_owned() } else { format!("{resource} {name:?}") };
+        let plural = resource.split('/').next().unwrap_or(resource);
+        let object = if name.is_empty() { plural.to_owned() } else { format!("{plural} {name:?}") };
         let group = if resource == "selfsubjectaccessreviews" { "authorization.k8s.io" } else { "" };
         let scope = if namespace.is_empty() {
             "at the cluster scope".to_owned()
@@ -198,7 +231,7 @@ impl Refusal {
         let message = format!(
             "{object} is forbidden: User {user:?} cannot {verb} resource {resource:?} in API group {group:?} {scope}"
         );
-        Self::new(403, "Forbidden", message).about(name, resource)
+        Self::new(403, "Forbidden", message).about(name, plural)
     }
 
     /// Admission says no.

@@ -30,19 +30,20 @@ impl Representation {
         }
         let ranges = accept.split(',').map(|range| range.split(';').map(str::trim).collect::<Vec<_>>());
         for range in ranges {
-            if !["application/json", "application/*", "*/*"].contains(&range[0]) {
+            // the real server does not take `application/*` for its JSON
+            if !["application/json", "*/*"].contains(&range[0]) {
                 continue;
             }
-            match range.iter().find_map(|parameter| parameter.strip_prefix("as=")) {
+            let parameter = |name: &str| range.iter().find_map(|parameter| parameter.strip_prefix(name));
+            let known = matches!(parameter("v="), None | Some("v1" | "v1beta1"));
+            match parameter("as=") {
                 None => return Ok(Self::Whole),
-                Some("Table") => return Ok(Self::Table),
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Ok(Self::MetadataOnly),
+                Some("Table") if known => return Ok(Self::Table),
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList") if known => return Ok(Self::MetadataOnly),
                 Some(_) => {}
             }
         }
-        let message = "406: Not Acceptable\n\nAvailable representations: application/json, \
-                       application/json;stream=watch";
-        Err(Refusal::made_up(406, "NotAcceptable", message))
+        Err(Refusal::not_acceptable())
     }
 }
 

@@ -4,12 +4,13 @@
 //! Of those the one with the fewest pods is taken. Pods that found no node wait and are looked at again when capacity
 //! comes free or a node changes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::agenda::Task;
+use crate::containers::is_extended;
 use crate::fate::{FATE, Fate};
 use crate::object::{Key, Object, Resource, text};
 use crate::podstatus::{Condition, set_condition};
@@ -17,6 +18,8 @@ use crate::quantity::thousandths;
 use crate::validate::{items, quantity_text};
 use crate::world::World;
 
+/// The only scheduler there is.
+const SCHEDULER: &str = "default-scheduler";
 /// From a pod's creation to the scheduler's look at it.
 const NOTICE: Duration = Duration::from_millis(2);
 /// From freed capacity to the next look at pods that wait.
@@ -71,6 +74,8 @@ struct Demand {
     room: Room,
     selector: Vec<(String, String)>,
     tolerations: Vec<Toleration>,
+    /// Resources that no node here has, in the scheduler's words.
+    missing: Vec<String>,
     impossible: bool,
 }
 
@@ -84,7 +89,7 @@ struct Toleration {
 
 /// Why a node will not do.
 struct Unfit {
-    reasons: Vec<&'static str>,
+    reasons: Vec<String>,
     /// Whether removing other pods could change it.
     preemption_helps: bool,
 }
@@ -101,7 +106,9 @@ impl World {
     pub(crate) fn admit_pod(&mut self, pod: &Object, value: &Value) {
         let demand = Demand::of(value);
         let node = pod.field("spec.nodeName");
-        if node.is_empty() {
+        if node.is_empty() && pod.field("spec.schedulerName") != SCHEDULER {
+            // another scheduler's business, and there is none
+        } else if node.is_empty() {
             self.scheduler.arrivals += 1;
             let waiting = Waiting { key: pod.key.clone(), uid: pod.uid.clone(), demand, tried: false };
             self.scheduler.waiting.insert(self.scheduler.arrivals, waiting);
@@ -197,7 +204,7 @@ impl World {
         let before = self.store.version();
         let pod = self.update_pod(key, uid, |pod| {
             let condition = Condition::new("PodScheduled", "False").because("Unschedulable", message);
-            set_condition(pod, &condition, &now);
+            set_condition(pod, &condition.observed(pod["metadata"]["generation"].as_u64().unwrap_or(1)), &now);
         });
         if let Some(pod) = pod
             && self.store.version() != before
@@ -235,7 +242,7 @@ impl World {
 /// The fitting node with the fewest pods, or the scheduler's message.
 fn choose_node(nodes: &BTreeMap<String, NodeView>, demand: &Demand) -> Result<String, String> {
     let mut best: Option<(i128, &str)> = None;
-    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut preemptible = 0;
     for (name, node) in nodes {
         match node.suits(demand) {
@@ -303,7 +310,7 @@ impl NodeView {
     }
 
     fn suits(&self, demand: &Demand) -> Result<(), Unfit> {
-        let unfit = |reason| Err(Unfit { reasons: vec![reason], preemption_helps: false });
+        let unfit = |reason: &str| Err(Unfit { reasons: vec![reason.to_owned()], preemption_helps: false });
         if self.unschedulable && !demand.tolerates("node.kubernetes.io/unschedulable", "", "NoSchedule") {
             return unfit("node(s) were unschedulable");
         }
@@ -316,20 +323,23 @@ impl NodeView {
         let wanted = self.used.plus(demand.room);
         let mut reasons = Vec::new();
         if wanted.pods > self.capacity.pods {
-            reasons.push("Too many pods");
+            reasons.push("Too many pods".to_owned());
         }
         if demand.room.cpu > 0 && wanted.cpu > self.capacity.cpu {
-            reasons.push("Insufficient cpu");
+            reasons.push("Insufficient cpu".to_owned());
         }
         if demand.room.memory > 0 && wanted.memory > self.capacity.memory {
-            reasons.push("Insufficient memory");
+            reasons.push("Insufficient memory".to_owned());
         }
+        reasons.extend(demand.missing.iter().cloned());
         if reasons.is_empty() {
             return Ok(());
         }
         let room = demand.room;
-        let preemption_helps =
-            room.pods <= self.capacity.pods && room.cpu <= self.capacity.cpu && room.memory <= self.capacity.memory;
+        let preemption_helps = demand.missing.is_empty()
+            && room.pods <= self.capacity.pods
+            && room.cpu <= self.capacity.cpu
+            && room.memory <= self.capacity.memory;
         Err(Unfit { reasons, preemption_helps })
     }
 }
@@ -343,6 +353,7 @@ impl Demand {
                 .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
                 .collect(),
             tolerations: items(pod, "/spec/tolerations").map(Toleration::of).collect(),
+            missing: missing(pod),
             impossible: pod["metadata"]["annotations"][FATE].as_str().and_then(Fate::parse)
                 == Some(Fate::NeverScheduled),
         }
@@ -377,6 +388,14 @@ impl Room {
     fn minus(self, other: Self) -> Self {
         Self { pods: self.pods - other.pods, cpu: self.cpu - other.cpu, memory: self.memory - other.memory }
     }
+}
+
+/// What is wanted of resources that the nodes here never have, such as GPUs.
+fn missing(pod: &Value) -> Vec<String> {
+    let containers = items(pod, "/spec/containers").chain(items(pod, "/spec/initContainers"));
+    let requests = containers.filter_map(|container| container["resources"]["requests"].as_object()).flatten();
+    let names: BTreeSet<_> = requests.map(|(name, _)| name).filter(|name| is_extended(name)).collect();
+    names.into_iter().filter(|name| requested(pod, name) > 0).map(|name| format!("Insufficient {name}")).collect()
 }
 
 /// What a pod requests in all: its containers together, or its hungriest init container if that is more.

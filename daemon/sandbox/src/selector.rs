@@ -1,5 +1,6 @@
 //! Label and field selectors, parsed and refused as the real server does.
 
+use crate::names;
 use crate::object::{Object, Resource, selectable_fields};
 use crate::refusal::Refusal;
 
@@ -40,8 +41,7 @@ impl Filter {
     pub(crate) fn parse(resource: Resource, namespace: &str, labels: &str, fields: &str) -> Result<Self, Refusal> {
         Ok(Self {
             namespace: namespace.to_owned(),
-            labels: parse_labels(labels)
-                .map_err(|why| Refusal::bad_request(format!("unable to parse requirement: {why}")))?,
+            labels: parse_labels(labels).map_err(Refusal::bad_request)?,
             fields: parse_fields(resource, fields)?,
         })
     }
@@ -76,24 +76,66 @@ impl Requirement {
 
 fn parse_fields(resource: Resource, selector: &str) -> Result<Vec<FieldTerm>, Refusal> {
     let mut terms = Vec::new();
-    for term in selector.split(',').filter(|term| !term.is_empty()) {
-        let (path, value, negated) = if let Some((path, value)) = term.split_once("!=") {
-            (path, value, true)
-        } else if let Some((path, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
-            (path, value, false)
-        } else {
-            let message = format!("invalid field selector: {term:?}; can't understand {term:?}");
+    // the real server looks at them in this order, which shows when two are wrong
+    let mut parts = split_terms(selector);
+    parts.sort_unstable();
+    for term in parts.into_iter().filter(|term| !term.is_empty()) {
+        let operator = term.char_indices().find_map(|(at, _)| {
+            let operator = ["!=", "==", "="].into_iter().find(|operator| term[at..].starts_with(operator))?;
+            Some((&term[..at], operator, &term[at + operator.len()..]))
+        });
+        let Some((path, operator, value)) = operator else {
+            let message = format!("invalid selector: '{selector}'; can't understand '{term}'");
             return Err(Refusal::bad_request(message));
         };
+        let value = unescaped(value).map_err(|why| Refusal::bad_request(format!("invalid field selector: {why}")))?;
+        let negated = operator == "!=";
         let known = path == "metadata.name"
             || (path == "metadata.namespace" && resource.is_namespaced())
             || selectable_fields(resource).iter().any(|(known, _)| *known == path);
         if !known {
             return Err(Refusal::bad_request(format!("field label not supported: {path}")));
         }
-        terms.push(FieldTerm { path: path.to_owned(), value: value.to_owned(), negated });
+        terms.push(FieldTerm { path: path.to_owned(), value, negated });
     }
     Ok(terms)
+}
+
+/// The terms between commas that no backslash precedes.
+fn split_terms(selector: &str) -> Vec<&str> {
+    let mut terms = Vec::new();
+    let (mut start, mut escaped) = (0, false);
+    for (at, char) in selector.char_indices() {
+        match char {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ',' => {
+                terms.push(&selector[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    terms.push(&selector[start..]);
+    terms
+}
+
+fn unescaped(value: &str) -> Result<String, String> {
+    let mut plain = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' => match chars.next() {
+                Some(next @ ('\\' | ',' | '=')) => plain.push(next),
+                next => {
+                    return Err(format!("invalid escape sequence: \\{}", next.map(String::from).unwrap_or_default()));
+                }
+            },
+            ',' | '=' => return Err(format!("unescaped character in value: {}", u32::from(char))),
+            _ => plain.push(char),
+        }
+    }
+    Ok(plain)
 }
 
 /// The tokens of a label selector.
@@ -139,11 +181,21 @@ fn parse_labels(selector: &str) -> Result<Vec<Requirement>, String> {
     if tokens.peek() == Some(&Token::End) {
         return Ok(requirements);
     }
+    let begins = |token: Option<&Token>| matches!(token, Some(Token::Word(_) | Token::Symbol("!")));
     loop {
-        requirements.push(parse_requirement(&mut tokens)?);
+        if !begins(tokens.peek()) {
+            let found = tokens.peek().map_or("", Token::text);
+            return Err(format!("found '{found}', expected: !, identifier, or 'end of string'"));
+        }
+        let requirement = parse_requirement(&mut tokens);
+        requirements.push(requirement.map_err(|why| format!("unable to parse requirement: {why}"))?);
         match tokens.next() {
             None | Some(Token::End) => return Ok(requirements),
-            Some(Token::Symbol(",")) => {}
+            Some(Token::Symbol(",")) if begins(tokens.peek()) => {}
+            Some(Token::Symbol(",")) => {
+                let found = tokens.peek().map_or("", Token::text);
+                return Err(format!("found '{found}', expected: identifier after ','"));
+            }
             Some(other) => return Err(format!("found '{}', expected: ',' or 'end of string'", other.text())),
         }
     }
@@ -159,6 +211,10 @@ fn parse_requirement(tokens: &mut Tokens) -> Result<Requirement, String> {
             return Err(format!("found '{}', expected: identifier", other.as_ref().map_or("", Token::text)));
         }
     };
+    let wrong = names::key(&key);
+    if !wrong.is_empty() {
+        return Err(format!("<nil>: Invalid value: {key:?}: {}", wrong.join("; ")));
+    }
     if negated {
         return Ok(Requirement { key, operator: Operator::DoesNotExist });
     }
@@ -167,15 +223,33 @@ fn parse_requirement(tokens: &mut Tokens) -> Result<Requirement, String> {
     }
     let operator = tokens.next().unwrap_or(Token::End);
     let operator = match operator.text() {
-        "=" | "==" => Operator::In(vec![parse_value(tokens)?]),
-        "!=" => Operator::NotIn(vec![parse_value(tokens)?]),
-        "in" => Operator::In(parse_set(tokens)?),
-        "notin" => Operator::NotIn(parse_set(tokens)?),
+        "=" | "==" => Operator::In(checked(&key, vec![parse_value(tokens)?])?),
+        "!=" => Operator::NotIn(checked(&key, vec![parse_value(tokens)?])?),
+        "in" => Operator::In(checked(&key, parse_set(tokens)?)?),
+        "notin" => Operator::NotIn(checked(&key, parse_set(tokens)?)?),
         "<" => Operator::LessThan(parse_number(tokens)?),
         ">" => Operator::GreaterThan(parse_number(tokens)?),
         other => return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
     };
     Ok(Requirement { key, operator })
+}
+
+/// The values, if all of them are values of labels.
+fn checked(key: &str, mut values: Vec<String>) -> Result<Vec<String>, String> {
+    values.sort_unstable();
+    values.dedup();
+    let wrong: Vec<_> = values
+        .iter()
+        .enumerate()
+        .map(|(index, value)| (index, value, names::label_value(value)))
+        .filter(|(.., rules)| !rules.is_empty())
+        .map(|(index, value, rules)| format!("values[{index}][{key}]: Invalid value: {value:?}: {}", rules.join("; ")))
+        .collect();
+    match wrong.as_slice() {
+        [] => Ok(values),
+        [one] => Err(one.clone()),
+        many => Err(format!("[{}]", many.join(", "))),
+    }
 }
 
 /// A single value; it may be empty.
@@ -189,7 +263,9 @@ fn parse_value(tokens: &mut Tokens) -> Result<String, String> {
 
 fn parse_number(tokens: &mut Tokens) -> Result<i64, String> {
     let text = parse_value(tokens)?;
-    text.parse().map_err(|_| "for 'Gt', 'Lt' operators, the value must be an integer".to_owned())
+    text.parse().map_err(|_| {
+        format!("values[0]: Invalid value: {text:?}: for 'Gt', 'Lt' operators, the value must be an integer")
+    })
 }
 
 fn parse_set(tokens: &mut Tokens) -> Result<Vec<String>, String> {

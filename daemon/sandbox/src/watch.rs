@@ -84,15 +84,12 @@ fn prepare(shared: &Arc<Shared>, world: &World, resource: Resource, request: &Re
     let filter = read::filter(resource, request)?;
     let asked = read::version(request.query("resourceVersion")).map_err(Refusal::internal)?;
     let wants_initial_events = initial_events(request)?;
-    let timeout = match request.query("timeoutSeconds") {
-        "" | "0" => {
+    let timeout = match request.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()) {
+        None | Some(0) => {
             let spread = Duration::from_millis(world.random.below("watch", 1_800_000));
             SHORTEST_TIMEOUT + spread
         }
-        text => Duration::from_secs(
-            text.parse()
-                .map_err(|_| Refusal::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?,
-        ),
+        Some(seconds) => Duration::from_secs(seconds),
     };
     let deadline = Instant::now() + timeout;
     let switches = shared.switches.subscribe();
@@ -104,7 +101,7 @@ fn prepare(shared: &Arc<Shared>, world: &World, resource: Resource, request: &Re
         representation,
         cursor: world.store.version(),
         pending: VecDeque::new(),
-        bookmarks: matches!(request.query("allowWatchBookmarks"), "1" | "true"),
+        bookmarks: request.flag("allowWatchBookmarks"),
         next_bookmark: bookmark_after(Instant::now(), deadline),
         deadline,
         changed: world.store.subscribe(resource),
@@ -113,11 +110,15 @@ fn prepare(shared: &Arc<Shared>, world: &World, resource: Resource, request: &Re
         state: State::Open,
     };
     match asked.filter(|version| *version > 0) {
+        Some(version) if wants_initial_events == Some(true) && version > stream.cursor => {
+            stream.end_with(&Refusal::version_too_large(version, stream.cursor));
+        }
         _ if wants_initial_events == Some(true) => {
             stream.send_present(world);
-            stream.pending.push_back(bookmark_frame(resource, stream.cursor, true));
+            if stream.bookmarks {
+                stream.pending.push_back(bookmark_frame(resource, stream.cursor, true));
+            }
         }
-        None if wants_initial_events.is_none() => stream.send_present(world),
         None => {}
         Some(version) if version < world.store.oldest_version(resource) => stream.give_up(version, world),
         Some(version) => stream.cursor = version,
@@ -125,19 +126,30 @@ fn prepare(shared: &Arc<Shared>, world: &World, resource: Resource, request: &Re
     Ok(stream)
 }
 
-/// `sendInitialEvents`, with the rules about its companions.
+/// `sendInitialEvents`, with the rules about its companions. A watch from no version in particular has initial events.
 fn initial_events(request: &Request) -> Result<Option<bool>, Refusal> {
-    let wanted = match request.query("sendInitialEvents") {
-        "" => None,
-        text => Some(matches!(text, "1" | "true")),
-    };
-    let why = match (wanted, request.query("resourceVersionMatch")) {
-        (None, "") | (Some(_), "NotOlderThan") => return Ok(wanted),
-        (None, _) => "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        (Some(_), _) => "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-    };
-    let cause = Cause::forbidden("resourceVersionMatch", why);
-    Err(Refusal::invalid_options("ListOptions", cause))
+    let matching = request.query("resourceVersionMatch");
+    let given = (!request.queries("sendInitialEvents").is_empty()).then(|| request.flag("sendInitialEvents"));
+    let legacy = given.is_none() && matching.is_empty() && ["", "0"].contains(&request.query("resourceVersion"));
+    let (wanted, matching) = if legacy { (Some(true), "NotOlderThan") } else { (given, matching) };
+    let field = "resourceVersionMatch";
+    let mut causes = Vec::new();
+    if wanted.is_some() && matching != "NotOlderThan" {
+        causes.push(Cause::forbidden(field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+    }
+    if !matching.is_empty() {
+        if wanted.is_none() {
+            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            causes.push(Cause::forbidden(field, why));
+        }
+        if matching != "NotOlderThan" {
+            causes.push(Cause::unsupported(field, &format!("{matching:?}"), &["NotOlderThan"]));
+        }
+        if !request.query("continue").is_empty() {
+            causes.push(Cause::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+        }
+    }
+    if causes.is_empty() { Ok(wanted) } else { Err(Refusal::invalid_options("ListOptions", &causes)) }
 }
 
 fn bookmark_after(now: Instant, deadline: Instant) -> Instant {
@@ -194,7 +206,10 @@ impl Stream {
             Wake::Change => {}
             Wake::Bookmark => {
                 self.next_bookmark = bookmark_after(Instant::now(), self.deadline);
-                self.pending.push_back(bookmark_frame(self.resource, self.cursor, false));
+                // a stream that waits for a version to come has seen nothing yet
+                if self.cursor <= self.shared.with(|world| world.store.version()) {
+                    self.pending.push_back(bookmark_frame(self.resource, self.cursor, false));
+                }
             }
             Wake::Deadline => self.state = State::Ending,
         }
@@ -265,7 +280,11 @@ impl Stream {
 
     fn give_up(&mut self, version: u64, world: &World) {
         let message = format!("too old resource version: {version} ({})", world.store.oldest_version(self.resource));
-        self.pending.push_back(frame("ERROR", &Refusal::expired(message).status()));
+        self.end_with(&Refusal::expired(message));
+    }
+
+    fn end_with(&mut self, refusal: &Refusal) {
+        self.pending.push_back(frame("ERROR", &refusal.status()));
         self.state = State::Ending;
     }
 }

@@ -22,7 +22,6 @@ use crate::object::{Key, Object, Resource};
 use crate::random::Random;
 use crate::scheduler::Scheduler;
 use crate::store::Store;
-use crate::validate::quantity_text;
 
 /// Warnings kept as Event objects; the oldest go first.
 const EVENTS_KEPT: usize = 1_000;
@@ -160,9 +159,11 @@ impl World {
         stored
     }
 
-    /// Removes a pod for good. `last` is its final state where that differs from what is stored.
-    pub(crate) fn erase_pod(&mut self, key: &Key, last: Option<Value>) -> Option<Arc<Object>> {
-        let gone = self.store.remove(Resource::Pods, key, last)?;
+    /// Removes a pod for good. As at the real server that is two changes: the pod has no grace left, and is gone.
+    pub(crate) fn erase_pod(&mut self, key: &Key) -> Option<Arc<Object>> {
+        let mut last = self.without_grace(key)?;
+        self.store.put(Resource::Pods, &mut last);
+        let gone = self.store.remove(Resource::Pods, key, None)?;
         self.kubelet.forget(&gone.uid);
         if gone.field("spec.nodeName").is_empty() {
             self.scheduler.forget(&gone.uid);
@@ -219,52 +220,12 @@ impl World {
         }
         let pods: Vec<_> = self.store.all(Resource::Pods, name).map(|object| object.key.clone()).collect();
         for pod in pods {
-            self.erase_pod(&pod, None);
+            self.erase_pod(&pod);
         }
         self.empty_namespace(name);
         self.store.remove(Resource::Namespaces, &key, None);
         self.add_namespace(name, None);
         true
-    }
-
-    /// Why no further pod fits into the quotas of the namespace, if so.
-    pub(crate) fn exceeded_quota(&self, namespace: &str) -> Option<String> {
-        self.store.all(Resource::Quotas, namespace).find_map(|quota| {
-            let value = quota.value();
-            let (name, limit) = pod_limit(&value)?;
-            let used = self.counted_pods(namespace);
-            (i128::from(used) >= limit / 1000).then(|| {
-                let limited = quantity_text(&value["spec"]["hard"][name]);
-                format!(
-                    "exceeded quota: {}, requested: {name}=1, used: {name}={used}, limited: {name}={limited}",
-                    quota.key.name
-                )
-            })
-        })
-    }
-
-    /// Brings the status of the namespace's quotas up to date.
-    pub(crate) fn count_quotas(&mut self, namespace: &str) {
-        let quotas: Vec<_> = self.store.all(Resource::Quotas, namespace).map(|quota| quota.value()).collect();
-        for mut quota in quotas {
-            let hard = quota["spec"]["hard"].clone();
-            let mut used = json!({});
-            for name in ["pods", "count/pods"] {
-                if !hard[name].is_null() {
-                    used[name] = self.counted_pods(namespace).to_string().into();
-                }
-            }
-            let status = json!({"hard": hard, "used": used});
-            if quota["status"] != status {
-                quota["status"] = status;
-                self.store.put(Resource::Quotas, &mut quota);
-            }
-        }
-    }
-
-    /// Pods that count against a quota: all that are not over.
-    fn counted_pods(&self, namespace: &str) -> u64 {
-        self.store.all(Resource::Pods, namespace).filter(|pod| !pod.has_ended()).count() as u64
     }
 
     /// Records a warning about a pod as an Event object.
@@ -296,12 +257,4 @@ impl World {
         });
         self.store.put(Resource::Events, &mut event);
     }
-}
-
-/// The name and limit (in thousandths) of the pod count a quota sets.
-fn pod_limit(quota: &Value) -> Option<(&'static str, i128)> {
-    ["pods", "count/pods"].into_iter().find_map(|name| {
-        let hard = quota.pointer("/spec/hard")?.get(name)?;
-        Some((name, crate::quantity::thousandths(&quantity_text(hard))?))
-    })
 }

@@ -3,68 +3,52 @@
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use super::{Answer, Body, Request};
+use super::body::{self, Expected, Submitted};
+use super::{Answer, Request};
 use crate::defaults::{self, Identity};
 use crate::object::{Key, Resource, text};
 use crate::refusal::{Cause, Refusal};
 use crate::validate;
 use crate::world::World;
 
+/// The largest object that the storage of a real server takes (etcd's limit for a request).
+const LARGEST_STORED: usize = 3 << 19;
+
 /// POST of a new object.
 pub(super) fn create(world: &mut World, resource: Resource, request: &Request) -> Result<Answer, Refusal> {
-    if !["", "All"].contains(&request.query("dryRun")) {
-        let value = format!("[{:?}]", request.query("dryRun"));
-        let cause = Cause::unsupported("dryRun", &value, &["All"]);
-        return Err(Refusal::invalid_options("CreateOptions", cause));
-    }
-    let submitted = submitted(resource, request)?;
+    body::check_options(request, "CreateOptions")?;
+    let Submitted { value: submitted, mut warnings } = submitted(resource, request)?;
     let created = match resource {
-        Resource::Pods => create_pod(world, &submitted, request)?,
+        Resource::Pods => {
+            let created = create_pod(world, &submitted, request)?;
+            warnings.extend(validate::pod_warnings(&submitted));
+            created
+        }
         Resource::Namespaces => create_namespace(world, &submitted, request)?,
         Resource::Quotas => create_quota(world, &submitted, request)?,
         Resource::Nodes | Resource::Events => return Err(Refusal::method_not_allowed()),
     };
-    Ok(Answer::bytes(201, created))
+    Ok(Answer { warnings, ..Answer::bytes(201, created) })
 }
 
 /// The object in the body of a create or an update.
-pub(super) fn submitted(resource: Resource, request: &Request) -> Result<Value, Refusal> {
+pub(super) fn submitted(resource: Resource, request: &Request) -> Result<Submitted, Refusal> {
     let kind = resource.kind();
-    let unrecognized = |why: &str| {
-        Refusal::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why}"))
+    let (inner, schema) = match resource {
+        Resource::Pods => ("core.Pod", "v1.Pod"),
+        Resource::Nodes => ("core.Node", "v1.Node"),
+        Resource::Namespaces => ("core.Namespace", "v1.Namespace"),
+        Resource::Quotas => ("core.ResourceQuota", "v1.ResourceQuota"),
+        Resource::Events => return Err(Refusal::method_not_allowed()),
     };
-    let value = match &request.body {
-        Body::Json(value @ Value::Object(_)) => value.clone(),
-        Body::Json(_) => return Err(unrecognized("couldn't get version/kind; json parse error: not an object")),
-        Body::Empty => {
-            return Err(unrecognized(
-                "couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)",
-            ));
-        }
-        Body::Unreadable(refusal) if refusal.code == 400 => return Err(unrecognized(&refusal.message)),
-        Body::Unreadable(refusal) => return Err(refusal.clone()),
-    };
-    let unfit =
-        |why: &str| Refusal::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {why}"));
-    let submitted_kind = text(&value, "/kind");
-    if !["", kind].contains(&submitted_kind) {
-        let message = format!(
-            "{submitted_kind} in version \"v1\" cannot be handled as a {kind}: converting (v1.{submitted_kind}) to \
-             (core.{kind}): unknown conversion"
-        );
-        return Err(Refusal::bad_request(message));
-    }
-    let misshapen = if resource == Resource::Pods { validate::misshapen(&value) } else { None };
-    if let Some(why) = misshapen {
-        return Err(unfit(&why));
-    }
-    let namespace = text(&value, "/metadata/namespace");
+    let submitted = body::decode(request, Expected { version: "v1", kind, inner, schema })?;
+    let namespace = text(&submitted.value, "/metadata/namespace");
     if resource.is_namespaced() && !namespace.is_empty() && namespace != request.namespace {
         return Err(Refusal::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
-    Ok(value)
+    Ok(submitted)
 }
 
 fn create_pod(world: &mut World, submitted: &Value, request: &Request) -> Result<Bytes, Refusal> {
@@ -73,29 +57,49 @@ fn create_pod(world: &mut World, submitted: &Value, request: &Request) -> Result
     let mut pod = defaults::pod(submitted, namespace, &identity);
     let name = text(&pod, "/metadata/name");
     check_namespace(world, Resource::Pods, namespace, name)?;
-    let class = text(submitted, "/spec/priorityClassName");
-    if !["", "system-cluster-critical", "system-node-critical"].contains(&class) {
-        let why = format!("no PriorityClass with name {class} was found");
+    if let Some(why) = not_admitted(submitted) {
         return Err(Refusal::forbidden(Resource::Pods, name, &why));
     }
     // the real server's order: admission, then validation, then quota, then the name
-    let causes = validate::pod(&pod);
+    let mut causes = validate::generated_name(&pod);
+    causes.extend(validate::pod(&pod));
     if !causes.is_empty() {
         return Err(Refusal::invalid("Pod", name, &causes));
     }
-    if let Some(why) = world.exceeded_quota(namespace) {
+    if let Some(why) = world.refused_by_quota(namespace, &pod) {
         return Err(Refusal::forbidden(Resource::Pods, name, &why));
     }
     check_new(world, Resource::Pods, submitted, &Key::new(namespace, name))?;
     if request.is_dry_run() {
         return Ok(without_version(pod));
     }
+    if pod.to_string().len() > LARGEST_STORED {
+        return Err(Refusal::too_large_to_store());
+    }
     Ok(world.add_pod(&mut pod).json.clone())
+}
+
+/// What admission has against a pod: classes that do not exist, and a priority that no class gives.
+fn not_admitted(pod: &Value) -> Option<String> {
+    let class = text(pod, "/spec/priorityClassName");
+    let Some(priority) = defaults::priority(class) else {
+        return Some(format!("no PriorityClass with name {class} was found"));
+    };
+    let wanted = pod["spec"]["priority"].as_i64();
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != priority) {
+        return Some(format!(
+            "the integer value of priority ({wanted}) must not be provided in pod spec; priority admission controller \
+             computed {priority} from the given PriorityClass name"
+        ));
+    }
+    let runtime = text(pod, "/spec/runtimeClassName");
+    (!runtime.is_empty()).then(|| format!("pod rejected: RuntimeClass {runtime:?} not found"))
 }
 
 fn create_namespace(world: &mut World, submitted: &Value, request: &Request) -> Result<Bytes, Refusal> {
     let identity = identity(world, "namespace");
-    let metadata = defaults::metadata(&submitted["metadata"], "", &identity);
+    let mut metadata = defaults::metadata(&submitted["metadata"], "", &identity);
+    metadata["labels"]["kubernetes.io/metadata.name"] = metadata["name"].clone();
     let object = json!({"metadata": metadata});
     let name = text(&object, "/metadata/name").to_owned();
     let causes = validate::namespace(&object);
@@ -104,7 +108,10 @@ fn create_namespace(world: &mut World, submitted: &Value, request: &Request) -> 
     }
     check_new(world, Resource::Namespaces, submitted, &Key::new("", &name))?;
     if request.is_dry_run() {
-        return Ok(without_version(json!({"kind": "Namespace", "apiVersion": "v1", "metadata": metadata})));
+        return Ok(without_version(json!({
+            "kind": "Namespace", "apiVersion": "v1", "metadata": metadata,
+            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}
+        })));
     }
     Ok(world.add_namespace(&name, metadata.get("labels")).json.clone())
 }
@@ -171,7 +178,7 @@ fn check_new(world: &World, resource: Resource, submitted: &Value, key: &Key) ->
     }
     match world.store.get(resource, key) {
         None => Ok(()),
-        Some(found) if resource == Resource::Namespaces && found.terminating => Err(Refusal::being_deleted(&key.name)),
+        Some(found) if found.terminating => Err(Refusal::being_deleted(resource, &key.name)),
         Some(_) => Err(Refusal::already_exists(resource, &key.name)),
     }
 }

@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::body::{self, Expected};
 use super::{Answer, Body, Request};
 use crate::deletion::Grace;
 use crate::object::{Key, Object, Resource, text};
 use crate::refusal::{Cause, Refusal};
+use crate::render::{self, Representation};
 use crate::selector::Filter;
 use crate::world::World;
 
@@ -18,8 +20,12 @@ struct Options {
 
 /// DELETE of one object.
 pub(super) fn delete(world: &mut World, resource: Resource, request: &Request) -> Result<Answer, Refusal> {
+    body::check_options(request, "DeleteOptions")?;
     let options = options(request)?;
     let key = Key::new(request.namespace.as_str(), request.name.as_str());
+    if resource == Resource::Namespaces && key.name == "default" {
+        return Err(Refusal::forbidden(resource, &key.name, "this namespace may not be deleted"));
+    }
     let found = world.store.get(resource, &key).ok_or_else(|| Refusal::not_found(resource, &key.name))?;
     check_preconditions(resource, found, &options)?;
     let gone = || Refusal::not_found(resource, &key.name);
@@ -34,9 +40,6 @@ pub(super) fn delete(world: &mut World, resource: Resource, request: &Request) -
         Resource::Pods => {
             let pod = world.delete_pod(&key, options.grace).ok_or_else(gone)?;
             return Ok(Answer::bytes(200, pod.json.clone()));
-        }
-        Resource::Namespaces if key.name == "default" => {
-            return Err(Refusal::forbidden(resource, &key.name, "this namespace may not be deleted"));
         }
         Resource::Namespaces => world.delete_namespace(&key.name).ok_or_else(gone)?,
         Resource::Nodes => {
@@ -53,6 +56,7 @@ pub(super) fn delete_collection(world: &mut World, resource: Resource, request: 
     if resource != Resource::Pods {
         return Err(Refusal::method_not_allowed());
     }
+    body::check_options(request, "DeleteOptions")?;
     let options = options(request)?;
     let labels = request.query("labelSelector");
     let filter = Filter::parse(resource, &request.namespace, labels, request.query("fieldSelector"))?;
@@ -63,21 +67,16 @@ pub(super) fn delete_collection(world: &mut World, resource: Resource, request: 
             world.delete_pod(&object.key, options.grace);
         }
     }
-    let items: Vec<_> = chosen.iter().map(|object| object.value()).collect();
-    let version = world.store.version().to_string();
-    let list = json!({
-        "kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items
-    });
-    Ok(Answer::json(200, &list))
+    let metadata = json!({"resourceVersion": world.store.version().to_string()});
+    Ok(Answer::bytes(200, render::list(Representation::Whole, resource, &chosen, &metadata, &world.clock)))
 }
 
 /// POST of an Eviction: the pod is marked as a target of disruption, then deleted with its grace.
 pub(super) fn evict(world: &mut World, request: &Request) -> Result<Answer, Refusal> {
-    let eviction = match &request.body {
-        Body::Json(value) => value,
-        Body::Empty => return Err(Refusal::bad_request("an Eviction is required")),
-        Body::Unreadable(refusal) => return Err(refusal.clone()),
-    };
+    let older = matches!(&request.body, Body::Json(value) if text(value, "/apiVersion") == "policy/v1beta1");
+    let version = if older { "policy/v1beta1" } else { "policy/v1" };
+    let expected = Expected { version, kind: "Eviction", inner: "policy.Eviction", schema: "v1.Eviction" };
+    let eviction = &body::decode(request, expected)?.value;
     if ![request.name.as_str(), ""].contains(&text(eviction, "/metadata/name")) {
         return Err(Refusal::bad_request("name in URL does not match name in Eviction object"));
     }
@@ -97,28 +96,20 @@ pub(super) fn evict(world: &mut World, request: &Request) -> Result<Answer, Refu
 }
 
 fn options(request: &Request) -> Result<Options, Refusal> {
-    match &request.body {
-        Body::Json(body) => read_options(Some(body), request),
-        Body::Empty => read_options(None, request),
-        Body::Unreadable(refusal) => Err(refusal.clone()),
-    }
+    read_options(body::delete_options(request)?.as_ref(), request)
 }
 
 fn read_options(body: Option<&Value>, request: &Request) -> Result<Options, Refusal> {
     let body = body.unwrap_or(&Value::Null);
-    let policy = body["propagationPolicy"].as_str().unwrap_or(request.query("propagationPolicy"));
-    if !["", "Foreground", "Background", "Orphan"].contains(&policy) {
+    let in_query = Some(request.query("propagationPolicy")).filter(|policy| !policy.is_empty());
+    if let Some(policy) = body["propagationPolicy"].as_str().or(in_query)
+        && !["Foreground", "Background", "Orphan"].contains(&policy)
+    {
         let supported = ["Foreground", "Background", "Orphan", "nil"];
         let cause = Cause::unsupported("propagationPolicy", &format!("{policy:?}"), &supported);
-        return Err(Refusal::invalid_options("DeleteOptions", cause));
+        return Err(Refusal::invalid_options("DeleteOptions", &[cause]));
     }
-    let in_query = match request.query("gracePeriodSeconds") {
-        "" => None,
-        text => Some(
-            text.parse()
-                .map_err(|_| Refusal::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?,
-        ),
-    };
+    let in_query = request.number("gracePeriodSeconds")?;
     let precondition = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
     Ok(Options {
         grace: body["gracePeriodSeconds"].as_i64().or(in_query).map_or(Grace::OfThePod, Grace::Seconds),

@@ -8,10 +8,10 @@ use crate::refusal::Refusal;
 
 /// The page behind a path outside the resources.
 pub(super) fn page(path: &str) -> Result<Answer, Refusal> {
-    let value = match path.trim_end_matches('/') {
+    let value = match path.strip_suffix('/').filter(|path| path.starts_with("/api")).unwrap_or(path) {
         "/healthz" | "/readyz" | "/livez" => return Ok(Answer::text("ok")),
         "/version" => version(),
-        "" => json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]}),
+        "/" => json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]}),
         "/api" => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         "/api/v1" => resource_list("v1", &core_resources()),
         "/apis" => json!({
@@ -21,7 +21,7 @@ pub(super) fn page(path: &str) -> Result<Answer, Refusal> {
         "/apis/policy" => with_type("APIGroup", group("policy")),
         "/apis/authorization.k8s.io/v1" => resource_list("authorization.k8s.io/v1", &[access_review()]),
         "/apis/policy/v1" => resource_list("policy/v1", &[disruption_budget()]),
-        path if path.starts_with("/api/v1/") => return Err(Refusal::no_such_path()),
+        path if path.starts_with("/api/") => return Err(Refusal::no_such_path()),
         _ => return Err(Refusal::no_such_page()),
     };
     Ok(Answer::json(200, &value))
@@ -46,7 +46,12 @@ fn with_type(kind: &str, mut value: Value) -> Value {
 }
 
 fn resource_list(version: &str, resources: &[Value]) -> Value {
-    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources})
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": version, "resources": resources});
+    if version != "v1" {
+        // the real server leaves it out for the oldest group
+        list["apiVersion"] = "v1".into();
+    }
+    list
 }
 
 fn core_resources() -> Vec<Value> {
@@ -87,6 +92,6 @@ fn access_review() -> Value {
 fn disruption_budget() -> Value {
     json!({
         "name": "poddisruptionbudgets", "singularName": "poddisruptionbudget", "namespaced": true,
-        "kind": "PodDisruptionBudget", "verbs": []
+        "kind": "PodDisruptionBudget", "verbs": [], "shortNames": ["pdb"]
     })
 }

@@ -1,6 +1,7 @@
 //! The Kubernetes API: what each request means and what it is answered. No connections and no waiting here; faults,
 //! authentication and watch streams are `server`'s and `watch`'s.
 
+mod body;
 pub(crate) mod create;
 mod delete;
 mod discovery;
@@ -25,6 +26,8 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
     /// Seconds for the `Retry-After` header.
     pub(crate) retry_after: Option<u64>,
+    /// Texts for the `Warning` headers.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Answer {
@@ -35,20 +38,21 @@ impl Answer {
 
     /// JSON that is serialised already.
     pub(crate) fn bytes(code: u16, body: Bytes) -> Self {
-        Self { code, content_type: "application/json", body, retry_after: None }
+        Self { code, content_type: "application/json", body, retry_after: None, warnings: Vec::new() }
     }
 
     /// A line of text.
     fn text(text: &'static str) -> Self {
         let content_type = "text/plain; charset=utf-8";
-        Self { code: 200, content_type, body: Bytes::from_static(text.as_bytes()), retry_after: None }
+        let body = Bytes::from_static(text.as_bytes());
+        Self { content_type, ..Self::bytes(200, body) }
     }
 }
 
 impl From<&Refusal> for Answer {
     fn from(refusal: &Refusal) -> Self {
         let (body, content_type) = refusal.body();
-        Self { code: refusal.code, content_type, body, retry_after: refusal.retry_after }
+        Self { content_type, retry_after: refusal.retry_after, ..Self::bytes(refusal.code, body) }
     }
 }
 

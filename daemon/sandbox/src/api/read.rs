@@ -19,6 +19,7 @@ const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to di
 /// GET of one object.
 pub(super) fn get(world: &World, resource: Resource, request: &Request) -> Result<Answer, Refusal> {
     let representation = request.representation.clone()?;
+    version(request.query("resourceVersion")).map_err(Refusal::internal)?;
     let key = Key::new(request.namespace.as_str(), request.name.as_str());
     let found = world.store.get(resource, &key).ok_or_else(|| Refusal::not_found(resource, &key.name))?;
     Ok(Answer::bytes(200, render::object(representation, resource, found, &world.clock)))
@@ -36,13 +37,12 @@ struct Place {
 pub(super) fn list(world: &World, resource: Resource, request: &Request) -> Result<Answer, Refusal> {
     let representation = request.representation.clone()?;
     let filter = filter(resource, request)?;
-    let limit = match request.query("limit") {
-        "" | "0" => usize::MAX,
-        text => text
-            .parse()
-            .map_err(|_| Refusal::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?,
-    };
+    let limit = request.number("limit")?.filter(|limit| *limit > 0);
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let place = place(world, request, limit)?;
+    // a list of any version comes out of the real server's cache, whole
+    let from_cache = request.query("resourceVersion") == "0" && place.start.is_none();
+    let limit = if from_cache { usize::MAX } else { limit };
     let shown = place.version.unwrap_or_else(|| world.store.version());
     let (items, remaining) =
         world.store.page(resource, &filter, place.version, place.start.as_ref(), limit).map_err(|_| expired(&place))?;
@@ -76,11 +76,12 @@ pub(crate) fn version(text: &str) -> Result<Option<u64>, String> {
 
 fn place(world: &World, request: &Request, limit: usize) -> Result<Place, Refusal> {
     let matching = request.query("resourceVersionMatch");
+    let causes = wrong_options(request);
+    if !causes.is_empty() {
+        return Err(Refusal::invalid_options("ListOptions", &causes));
+    }
     let asked = version(request.query("resourceVersion"))
         .map_err(|why| Refusal::bad_request(format!("invalid resource version: {why}")))?;
-    if let Some(cause) = match_problem(matching, asked) {
-        return Err(Refusal::invalid_options("ListOptions", cause));
-    }
     let continued = request.query("continue");
     if !continued.is_empty() {
         if asked.is_some_and(|version| version > 0) {
@@ -98,20 +99,31 @@ fn place(world: &World, request: &Request, limit: usize) -> Result<Place, Refusa
     Ok(Place { version: asked.filter(|version| exact && *version > 0), start: None })
 }
 
-fn match_problem(matching: &str, asked: Option<u64>) -> Option<Cause> {
+/// What is wrong with the options of a list.
+fn wrong_options(request: &Request) -> Vec<Cause> {
+    let (matching, version) = (request.query("resourceVersionMatch"), request.query("resourceVersion"));
     let field = "resourceVersionMatch";
-    match (matching, asked) {
-        ("", _) => None,
-        (_, None) => {
-            Some(Cause::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+    let mut causes = Vec::new();
+    if !matching.is_empty() {
+        if version.is_empty() {
+            causes
+                .push(Cause::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
         }
-        ("Exact", Some(0)) => {
+        if !request.query("continue").is_empty() {
+            causes.push(Cause::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+        }
+        if !["Exact", "NotOlderThan"].contains(&matching) {
+            causes.push(Cause::unsupported(field, &format!("{matching:?}"), &["Exact", "NotOlderThan", ""]));
+        }
+        if (matching, version) == ("Exact", "0") {
             let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
-            Some(Cause::forbidden(field, why))
+            causes.push(Cause::forbidden(field, why));
         }
-        ("Exact" | "NotOlderThan", _) => None,
-        (other, _) => Some(Cause::unsupported(field, &format!("{other:?}"), &["Exact", "NotOlderThan", ""])),
     }
+    if !request.query("sendInitialEvents").is_empty() {
+        causes.push(Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    }
+    causes
 }
 
 fn expired(place: &Place) -> Refusal {

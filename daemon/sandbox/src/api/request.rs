@@ -2,8 +2,9 @@
 
 use hyper::Method;
 use hyper::body::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::json;
 use crate::object::Resource;
 use crate::refusal::Refusal;
 use crate::render::Representation;
@@ -50,8 +51,14 @@ pub(crate) enum Target {
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Empty,
+    /// JSON that has the fields `apiVersion` and `kind`, if at all, as texts; `null` counts as an empty object.
     Json(Value),
-    /// Not JSON, with the reason, or of a type the server does not read.
+    /// No such JSON: what is wrong, and the beginning of the body.
+    Broken {
+        why: String,
+        excerpt: String,
+    },
+    /// Of a type that the server does not read.
     Unreadable(Refusal),
 }
 
@@ -143,11 +150,12 @@ impl Request {
 
     fn verb_of(&self, method: &Method) -> Result<Verb, Refusal> {
         let is_collection = self.name.is_empty();
-        let watches = matches!(self.query("watch"), "1" | "true");
+        let watches = self.flag("watch");
         Ok(match (method.as_str(), is_collection) {
             ("GET" | "HEAD", _) if self.target == Target::Page => Verb::Get,
             ("POST", _) if self.target == Target::AccessReview => Verb::Create,
             _ if !matches!(self.target, Target::Resource(_)) => return Err(Refusal::method_not_allowed()),
+            ("GET", _) if !self.subresource.is_empty() => return Err(Refusal::method_not_allowed()),
             ("GET", true) if watches => Verb::Watch,
             ("GET", true) => Verb::List,
             ("GET", false) => Verb::Get,
@@ -168,16 +176,19 @@ impl Request {
 
     /// Takes the body.
     pub(crate) fn set_body(&mut self, body: &Bytes) {
+        let broken = |why: &str| Body::Broken { why: why.to_owned(), excerpt: json::excerpt(body) };
         self.body = if body.is_empty() {
             Body::Empty
         } else if !matches!(self.content_type.as_str(), "" | "application/json") && self.verb != Verb::Patch {
-            Body::Unreadable(Refusal::unsupported_media_type("application/json"))
+            Body::Unreadable(Refusal::unsupported_media_type())
         } else {
             match serde_json::from_slice(body) {
-                Ok(value) => Body::Json(value),
-                Err(error) => Body::Unreadable(Refusal::bad_request(format!(
-                    "couldn't get version/kind; json parse error: {error}"
-                ))),
+                Err(error) => broken(&json::complaint(&error, body)),
+                Ok(Value::Null) => Body::Json(Value::Object(Map::new())),
+                Ok(value) => match json::no_version_and_kind(&value).filter(|_| self.verb != Verb::Patch) {
+                    Some(why) => broken(&why),
+                    None => Body::Json(value),
+                },
             }
         };
     }
@@ -185,6 +196,28 @@ impl Request {
     /// A query parameter, or "".
     pub(crate) fn query(&self, name: &str) -> &str {
         self.query.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// All values of a query parameter.
+    pub(crate) fn queries(&self, name: &str) -> Vec<&str> {
+        self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// Whether a query parameter switches something on: by any word but these two, even by none.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        let value = self.queries(name).first().map(|value| value.to_lowercase());
+        value.is_some_and(|value| value != "false" && value != "0")
+    }
+
+    /// A query parameter that is a number; `None` if it is not given.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        match self.query(name) {
+            "" => Ok(None),
+            text => text
+                .parse()
+                .map(Some)
+                .map_err(|_| Refusal::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
+        }
     }
 
     /// Whether nothing is to be stored.

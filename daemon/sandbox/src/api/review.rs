@@ -2,23 +2,35 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Body, Request};
-use crate::refusal::{Cause, Refusal};
+use super::body::{self, Expected};
+use super::{Answer, Request};
+use crate::object::text;
+use crate::refusal::Refusal;
 use crate::world::World;
 
 /// Answers whether the caller may do something.
 pub(super) fn review(world: &World, request: &Request) -> Result<Answer, Refusal> {
     let kind = "SelfSubjectAccessReview";
-    let review = match &request.body {
-        Body::Json(value) => value,
-        Body::Empty => return Err(Refusal::bad_request(format!("a {kind} is required"))),
-        Body::Unreadable(refusal) => return Err(refusal.clone()),
+    let expected = Expected {
+        version: "authorization.k8s.io/v1",
+        kind,
+        inner: "authorization.SelfSubjectAccessReview",
+        schema: "v1.SelfSubjectAccessReview",
     };
+    let review = body::decode(request, expected)?.value;
     let spec = &review["spec"];
-    if spec["resourceAttributes"].is_null() && spec["nonResourceAttributes"].is_null() {
-        let rule = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        let cause = Cause::invalid("spec.resourceAttributes", "null", rule);
-        return Err(Refusal::invalid(kind, "", &[cause]));
+    let pages = &spec["nonResourceAttributes"];
+    match (spec["resourceAttributes"].is_null(), pages.is_null()) {
+        (true, true) => {
+            let rule = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            return Err(Refusal::invalid_review("spec.resourceAttributes", "null", rule));
+        }
+        (false, false) => {
+            let shown = json!({"Path": text(pages, "/path"), "Verb": text(pages, "/verb")}).to_string();
+            let rule = "cannot be specified in combination with resourceAttributes";
+            return Err(Refusal::invalid_review("spec.nonResourceAttributes", &shown, rule));
+        }
+        _ => {}
     }
     let attributes = &spec["resourceAttributes"];
     let field = |name: &str| attributes[name].as_str().unwrap_or_default();

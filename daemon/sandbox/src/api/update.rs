@@ -26,7 +26,7 @@ pub(super) fn update(world: &mut World, resource: Resource, request: &Request) -
     };
     let wanted = match request.verb {
         Verb::Patch => patched(&before, request)?,
-        _ => submitted(resource, request)?,
+        _ => submitted(resource, request)?.value,
     };
     check_identity(resource, &before, &wanted)?;
     let mut after = with_changes(resource, &before, &wanted);
@@ -53,15 +53,24 @@ pub(super) fn update(world: &mut World, resource: Resource, request: &Request) -
 }
 
 fn patched(before: &Value, request: &Request) -> Result<Value, Refusal> {
-    let patch = match &request.body {
-        Body::Json(patch @ Value::Object(_)) => patch,
-        Body::Json(_) | Body::Empty => return Err(Refusal::bad_request("a patch must be a JSON object")),
-        Body::Unreadable(refusal) => return Err(refusal.clone()),
-    };
     let accepted = ["application/merge-patch+json", "application/strategic-merge-patch+json"];
     if !accepted.contains(&request.content_type.as_str()) {
-        return Err(Refusal::unsupported_media_type(&accepted.join(", ")));
+        return Err(Refusal::unsupported_patch());
     }
+    let patch = match &request.body {
+        Body::Json(patch @ Value::Object(_)) => patch,
+        Body::Json(other) => {
+            let kind = crate::json::type_name(other);
+            let why = format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
+            return Err(Refusal::bad_request(format!("error decoding patch: {why}")));
+        }
+        Body::Empty => return Err(Refusal::bad_request("error decoding patch: unexpected end of JSON input")),
+        Body::Broken { why, .. } => {
+            let why = why.rsplit_once("json parse error: ").map_or(why.as_str(), |(_, why)| why);
+            return Err(Refusal::bad_request(format!("error decoding patch: {why}")));
+        }
+        Body::Unreadable(refusal) => return Err(refusal.clone()),
+    };
     let mut after = before.clone();
     merge(&mut after, patch);
     Ok(after)
@@ -88,11 +97,13 @@ fn merge(target: &mut Value, patch: &Value) {
 
 fn check_identity(resource: Resource, before: &Value, wanted: &Value) -> Result<(), Refusal> {
     let name = text(before, "/metadata/name");
-    for field in ["/metadata/resourceVersion", "/metadata/uid"] {
-        let value = text(wanted, field);
-        if !value.is_empty() && value != text(before, field) {
-            return Err(Refusal::stale_update(resource, name));
-        }
+    let differs = |field: &str| !["", text(before, field)].contains(&text(wanted, field));
+    if differs("/metadata/resourceVersion") {
+        return Err(Refusal::stale_update(resource, name));
+    }
+    if differs("/metadata/uid") {
+        let cause = Cause::invalid("metadata.uid", text(wanted, "/metadata/uid"), "field is immutable");
+        return Err(Refusal::invalid(resource.kind(), name, &[cause]));
     }
     if text(wanted, "/metadata/name") != name {
         return Err(Refusal::bad_request(format!(

@@ -259,3 +259,75 @@ async fn a_quota_refuses_the_pod_that_would_exceed_it() -> Result<()> {
     scene.client.create("two", &json!({})).await?;
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_nobody_knows_is_dropped_with_a_warning_or_refused() -> Result<()> {
+    let scene = Scene::small().await?;
+    let mut wanted = pod("p", &json!({}));
+    wanted["spec"]["containers"][0]["immage"] = json!("x");
+    let strict = scene.client.call("POST", &format!("{PODS}?fieldValidation=Strict"), Some(&wanted)).await?;
+    assert_eq!(strict.code, 400);
+    assert_eq!(
+        strict.json["message"],
+        "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \
+         \"spec.containers[0].immage\""
+    );
+    let created = scene.client.must("POST", PODS, Some(&wanted)).await?;
+    assert!(created["spec"]["containers"][0].get("immage").is_none(), "{created}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn quantities_are_answered_as_the_server_writes_them() -> Result<()> {
+    let scene = Scene::small().await?;
+    let mut wanted = pod("p", &json!({}));
+    wanted["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1000m", "memory": "1024Mi"}});
+    let created = scene.client.must("POST", PODS, Some(&wanted)).await?;
+    let expected = json!({"cpu": "1", "memory": "1Gi"});
+    assert_eq!(created["spec"]["containers"][0]["resources"], json!({"limits": expected, "requests": expected}));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_whose_pod_is_being_deleted_says_so() -> Result<()> {
+    let scene = Scene::small().await?;
+    scene.client.create("p", &json!({"sandbox.hfd/fate": "stuck-terminating"})).await?;
+    scene.client.until_ready("p").await?;
+    scene.client.must("DELETE", &format!("{PODS}/p"), None).await?;
+    let reply = scene.client.call("POST", PODS, Some(&pod("p", &json!({})))).await?;
+    assert_eq!(
+        (reply.code, &reply.json["message"]),
+        (409, &json!("object is being deleted: pods \"p\" already exists"))
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_of_resources_wants_them_named_and_counts_them() -> Result<()> {
+    let scene = Scene::small().await?;
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.cpu": "1"}}});
+    scene.client.must("POST", &PODS.replace("/pods", "/resourcequotas"), Some(&quota)).await?;
+    let silent = scene.client.call("POST", PODS, Some(&pod("a", &json!({})))).await?;
+    let words = "pods \"a\" is forbidden: failed quota: q: must specify requests.cpu for: main";
+    assert_eq!((silent.code, &silent.json["message"]), (403, &json!(words)));
+    let mut wanted = pod("a", &json!({}));
+    wanted["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "600m"}});
+    scene.client.must("POST", PODS, Some(&wanted)).await?;
+    wanted["metadata"]["name"] = json!("b");
+    let second = scene.client.call("POST", PODS, Some(&wanted)).await?;
+    let words = "pods \"b\" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, \
+                 limited: requests.cpu=1";
+    assert_eq!((second.code, &second.json["message"]), (403, &json!(words)));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_for_the_storage_is_refused_without_a_reason() -> Result<()> {
+    let scene = Scene::small().await?;
+    let mut wanted = pod("p", &json!({}));
+    wanted["spec"]["containers"][0]["args"] = json!(["x".repeat(2_000_000)]);
+    let reply = scene.client.call("POST", PODS, Some(&wanted)).await?;
+    assert_eq!((reply.code, &reply.json["message"]), (500, &json!("etcdserver: request is too large")));
+    assert!(scene.client.pod("p").await?.is_none());
+    Ok(())
+}

@@ -40,6 +40,11 @@ async fn a_running_pod_terminates_before_it_is_gone() -> Result<()> {
     let stopped = watch.event().await?.context("an event")?;
     assert_eq!(stopped["object"]["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 0);
     assert_eq!(condition(&stopped["object"], "Ready")["status"], "False");
+    let last = watch.event().await?.context("an event")?;
+    assert_eq!(
+        (&last["type"], &last["object"]["metadata"]["deletionGracePeriodSeconds"]),
+        (&json!("MODIFIED"), &json!(0))
+    );
     assert_eq!(watch.next().await?, ("DELETED".to_owned(), "p".to_owned()));
     assert!((2..4).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
     Ok(())

@@ -25,6 +25,8 @@ async fn the_pods_of_a_lost_node_are_collected() -> Result<()> {
     let failed = watch.event().await?.context("an event")?;
     assert_eq!(failed["object"]["status"]["phase"], "Failed");
     assert_eq!(condition(&failed["object"], "DisruptionTarget")["reason"], "DeletionByPodGC");
+    assert_eq!(condition(&failed["object"], "Ready")["status"], "True", "the collector leaves it as it was");
+    assert_eq!(watch.next().await?, ("MODIFIED".to_owned(), "p".to_owned()), "no grace is left");
     assert_eq!(watch.next().await?, ("DELETED".to_owned(), "p".to_owned()));
     let unknown = scene.client.call("POST", &format!("/sandbox/nodes/{node}/lose"), None).await?;
     assert_eq!(unknown.code, 404);

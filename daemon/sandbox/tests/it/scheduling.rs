@@ -125,3 +125,29 @@ async fn cordoned_and_tainted_nodes_take_no_pods() -> Result<()> {
     scene.client.until_ready("p").await?;
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_no_node_has_is_named() -> Result<()> {
+    let scene = Scene::small().await?;
+    let mut wanted = pod("p", &json!({}));
+    wanted["spec"]["containers"][0]["resources"] = json!({"limits": {"nvidia.com/gpu": 1}});
+    assert_eq!(
+        message(&scene, &wanted).await?,
+        "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. no new claims to deallocate, preemption: 0/3 nodes are \
+         available: 3 Preemption is not helpful for scheduling."
+    );
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_of_another_scheduler_is_left_alone() -> Result<()> {
+    let scene = Scene::small().await?;
+    let mut theirs = pod("theirs", &json!({}));
+    theirs["spec"]["schedulerName"] = json!("another");
+    scene.client.must("POST", PODS, Some(&theirs)).await?;
+    scene.client.create("ours", &json!({})).await?;
+    scene.client.until_ready("ours").await?;
+    let theirs = scene.client.pod("theirs").await?.unwrap_or_default();
+    assert_eq!(theirs["status"], json!({"phase": "Pending", "qosClass": "BestEffort"}));
+    Ok(())
+}

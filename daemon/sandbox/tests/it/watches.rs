@@ -47,7 +47,24 @@ async fn a_watch_from_a_version_shows_all_that_came_after_it() -> Result<()> {
     assert_eq!(watch.next().await?, pair("ADDED", "b"));
     assert_eq!(watch.next().await?, pair("MODIFIED", "b"), "the scheduler says that there is no node");
     scene.client.must("DELETE", &format!("{PODS}/b"), None).await?;
+    assert_eq!(watch.next().await?, pair("MODIFIED", "b"), "its deletion has no grace");
     assert_eq!(watch.next().await?, pair("DELETED", "b"));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn initial_events_end_with_a_bookmark_where_bookmarks_are_allowed() -> Result<()> {
+    let scene = Scene::small().await?;
+    create(&scene, "a").await?;
+    for query in ["allowWatchBookmarks=true&resourceVersion=0", "allowWatchBookmarks=yes"] {
+        let mut watch = watch(&scene, query).await?;
+        assert_eq!(watch.next().await?, pair("ADDED", "a"));
+        let bookmark = watch.event().await?.context("an event")?;
+        assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    }
+    let early = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=9000000000";
+    let error = watch(&scene, early).await?.event().await?.context("an event")?;
+    assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(504)));
     Ok(())
 }
 
