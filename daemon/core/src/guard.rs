@@ -30,8 +30,9 @@ impl Bounds {
 /// What the guard knows.
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
-    /// Losses reported lately, unconfirmed.
-    recent: VecDeque<(Duration, usize)>,
+    /// Losses reported lately, unconfirmed. A machine is in it once, however often its loss is seen (marked, ended, gone,
+    /// and each of that again until it is durable).
+    recent: VecDeque<(Duration, MachineName)>,
     /// Losses held back until a LIST confirms them.
     held: HashSet<MachineName>,
     /// Confirmed by a LIST: reported without asking again.
@@ -42,17 +43,18 @@ impl Guard {
     /// Takes the machines that a view would newly report; holds them when they are too many. `live` counts the known
     /// machines, the newly reported ones included. Returns whether a LIST is needed.
     pub(crate) fn admit(&mut self, newly: &[MachineName], live: usize, bounds: Bounds, now: Duration) -> bool {
-        let newly: Vec<_> = newly.iter().filter(|name| !self.confirmed.contains(name)).copied().collect();
-        if newly.is_empty() {
-            return false;
-        }
         while self.recent.front().is_some_and(|(at, _)| *at + WINDOW < now) {
             self.recent.pop_front();
         }
-        let lately: usize = self.recent.iter().map(|(_, count)| count).sum();
-        let lost = lately + newly.iter().filter(|name| !self.held.contains(name)).count() + self.held.len();
-        if self.held.is_empty() && !bounds.are_passed_by(lost, live + lately) {
-            self.recent.push_back((now, newly.len()));
+        let lately: HashSet<_> = self.recent.iter().map(|(_, name)| *name).collect();
+        let is_new = |name: &&MachineName| !self.confirmed.contains(name) && !lately.contains(name);
+        let newly: HashSet<_> = newly.iter().filter(is_new).copied().collect();
+        if newly.is_empty() {
+            return false;
+        }
+        let lost = lately.len() + newly.union(&self.held).count();
+        if self.held.is_empty() && !bounds.are_passed_by(lost, live + lately.len()) {
+            self.recent.extend(newly.into_iter().map(|name| (now, name)));
             return false;
         }
         let before = self.held.len();
@@ -126,6 +128,17 @@ mod tests {
         assert!(!guard.admit(&names(0..4), 8, BOUNDS, NOW));
         assert!(guard.admit(&names(4..5), 4, BOUNDS, NOW + Duration::from_secs(1)));
         assert!(!guard.holds(names(0..1)[0]) && guard.holds(names(4..5)[0]));
+    }
+
+    #[test]
+    fn a_loss_that_is_seen_again_before_it_is_durable_counts_once() {
+        let mut guard = Guard::default();
+        for later in 0..6 {
+            assert!(!guard.admit(&names(0..2), 5, BOUNDS, NOW + Duration::from_secs(later)));
+        }
+        assert!(!guard.admit(&names(1..4), 5, BOUNDS, NOW + Duration::from_secs(7)));
+        assert!(guard.admit(&names(3..5), 5, BOUNDS, NOW + Duration::from_secs(8)));
+        assert_eq!(guard.held(), names(4..5));
     }
 
     #[test]
