@@ -34,6 +34,8 @@ const EX_OSERR: u8 = 71;
 /// Somebody else has it; later may do.
 const EX_TEMPFAIL: u8 = 75;
 
+/// Longest wait at the end for what blocks a thread.
+const LINGER: Duration = Duration::from_secs(2);
 /// How long an operator's command waits beyond what the daemon itself has to wait for.
 const OPERATOR_WAITS: Duration = Duration::from_secs(120);
 
@@ -121,7 +123,7 @@ fn serve(flags: &ConfigFlags, rebuild_permitted: bool, surroundings: &Surroundin
         Ok(runtime) => runtime,
         Err(error) => return fail(EX_OSERR, &error),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let own_socket = activated.is_none();
         let listener = match activated {
             Some(listener) => UnixListener::from_std(listener),
@@ -159,7 +161,10 @@ fn serve(flags: &ConfigFlags, rebuild_permitted: bool, surroundings: &Surroundin
                 error.exit_code()
             }
         }
-    })
+    });
+    // A credential plug-in that hangs, or a look at a file on a dead file server, is no reason not to end.
+    runtime.shutdown_timeout(LINGER);
+    code
 }
 
 fn check_config(flags: &ConfigFlags, surroundings: &Surroundings) -> ExitCode {

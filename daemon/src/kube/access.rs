@@ -93,16 +93,27 @@ pub(super) async fn find(access: &Access, files: &mut Files) -> Result<Found, Co
     };
     match read {
         Ok(kubeconfig) => of_kubeconfig(kubeconfig, context, files, refused).await,
-        Err(missing) if path.is_some() => Err(refused(missing)),
-        Err(missing) => of_service_account(files, || refused(missing)).await,
+        Err(missing) if path.is_none() && is_absent(&missing) => of_service_account(files, || refused(missing)).await,
+        Err(unusable) => Err(refused(unusable)),
+    }
+}
+
+/// Nobody wrote a kubeconfig. One that is there and can't be read is a mistake to be told: taking the pod's own cluster
+/// in its stead would show an empty cluster, which is all machines lost.
+fn is_absent(error: &KubeconfigError) -> bool {
+    let named = env::var_os("KUBECONFIG").is_some_and(|list| !list.is_empty());
+    match error {
+        KubeconfigError::FindPath => true,
+        KubeconfigError::ReadConfig(why, _) => !named && why.kind() == io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 
 /// The places where kube looks by itself.
 fn usual_places() -> Vec<PathBuf> {
-    match env::var_os("KUBECONFIG") {
-        Some(list) => env::split_paths(&list).collect(),
-        None => env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config")).into_iter().collect(),
+    match env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
+        Some(list) => env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
+        None => env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect(),
     }
 }
 
@@ -157,18 +168,20 @@ async fn of_service_account(files: &mut Files, nowhere: impl FnOnce() -> Connect
     Ok(Found { config, context: None, plugin: None })
 }
 
-/// Puts the token in place of its file. A token that stands in the kubeconfig itself goes before, as with kubectl.
+/// Puts the token in place of its file. The file goes before a token that stands in the kubeconfig itself, which serves
+/// while the file can't be read: client-go's rule (`rest.Config.BearerTokenFile`).
 async fn take_token_file(user: &mut AuthInfo) -> Result<(), ConnectError> {
-    let Some(path) = user.token_file.take().filter(|_| user.token.is_none()) else { return Ok(()) };
-    let unusable = |source| ConnectError::TokenFile { path: PathBuf::from(&path), source };
-    let text = tokio::fs::read_to_string(&path).await.map_err(unusable)?;
-    match text.trim() {
-        "" => Err(unusable(io::Error::new(io::ErrorKind::InvalidData, "it is empty"))),
-        token => {
-            user.token = Some(token.to_owned().into());
-            Ok(())
-        }
+    let Some(path) = user.token_file.take() else { return Ok(()) };
+    let read = tokio::fs::read_to_string(&path).await.and_then(|text| match text.trim() {
+        "" => Err(io::Error::new(io::ErrorKind::InvalidData, "it is empty")),
+        token => Ok(token.to_owned()),
+    });
+    match read {
+        Ok(token) => user.token = Some(token.into()),
+        Err(_) if user.token.is_some() => {}
+        Err(source) => return Err(ConnectError::TokenFile { path: PathBuf::from(path), source }),
     }
+    Ok(())
 }
 
 /// Tells a credential plug-in that nobody is there to be asked; gives its command.

@@ -85,7 +85,7 @@ pub enum ConnectError {
         source: std::io::Error,
     },
     /// The proxy can't be used.
-    #[error("the proxy {url:?} is not a URL")]
+    #[error("the proxy {url:?} is not a URL of http or https")]
     Proxy {
         /// What is written instead.
         url: String,
@@ -176,7 +176,11 @@ pub(super) async fn connect_noting(settings: &ClientSettings, files: &mut Files)
 
 fn no_client(server: String, plugin: Option<String>, source: kube::Error) -> ConnectError {
     match (plugin, source) {
-        (Some(command), kube::Error::Auth(why)) => ConnectError::Plugin { command, why: access::plugin_failure(&why) },
+        // Never in kube's own words: they have what a plug-in printed, which may be a token.
+        (plugin, kube::Error::Auth(why)) => {
+            let command = plugin.unwrap_or_else(|| "auth-provider".to_owned());
+            ConnectError::Plugin { command, why: access::plugin_failure(&why) }
+        }
         (_, source) => ConnectError::Client { server, source: Box::new(source) },
     }
 }
@@ -184,7 +188,9 @@ fn no_client(server: String, plugin: Option<String>, source: kube::Error) -> Con
 /// A URL for people: user information in it may be a secret.
 pub(super) fn without_secrets(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (&url[..scheme.len() + 3], rest));
-    let end = rest.find('/').unwrap_or(rest.len());
+    // In what is no URL a password may have a slash: there all up to the last @ is taken for a secret.
+    let is_url = url.parse::<http::Uri>().is_ok_and(|url| url.scheme().is_some());
+    let end = if is_url { rest.find('/').unwrap_or(rest.len()) } else { rest.len() };
     let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
     format!("{scheme}{host}{}", &rest[end..])
 }
@@ -253,6 +259,8 @@ mod tests {
             ("https://api.example:6443/", "https://api.example:6443/"),
             ("me:p@ss@proxy.example:3128", "proxy.example:3128"),
             ("https://api.example/a@b", "https://api.example/a@b"),
+            ("me:p/w@proxy.example:3128", "proxy.example:3128"),
+            ("http://me:p w/@proxy.example:3128", "http://proxy.example:3128"),
         ] {
             assert_eq!(without_secrets(url), shown);
         }

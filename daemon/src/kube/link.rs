@@ -105,6 +105,10 @@ impl Keeper {
                 let edited = files.have_changed().await;
                 if edited || began.elapsed() >= GOOD_AFTER {
                     pause = PAUSE_MIN;
+                    if edited {
+                        // A plug-in may write to one of them each time it runs: not at once, again and again.
+                        sleep(PAUSE_MIN).await;
+                    }
                     continue;
                 }
                 tokio::select! {

@@ -27,8 +27,11 @@ pub(super) fn choose(own: Option<&str>, server: &Uri) -> Result<Option<Uri>, Con
 
 /// A proxy's URL; one without a scheme is one of plain HTTP.
 fn url(written: &str) -> Result<Uri, ConnectError> {
-    let whole = |text: &str| text.parse::<Uri>().ok().filter(|url| url.scheme().is_some() && url.host().is_some());
-    let found = whole(written).or_else(|| whole(&format!("http://{written}")));
+    // SOCKS is not built in; kube would say so with the whole URL, password and all.
+    let is_http = |url: &Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
+    let whole = |text: &str| text.parse::<Uri>().ok().filter(is_http);
+    let bare = || Some(written).filter(|written| !written.contains("://"));
+    let found = whole(written).or_else(|| whole(&format!("http://{}", bare()?)));
     found.ok_or_else(|| ConnectError::Proxy { url: super::client::without_secrets(written) })
 }
 
@@ -156,6 +159,7 @@ mod tests {
         assert_eq!(read("https://proxy.example").as_deref(), Some("https://proxy.example/"));
         assert_eq!(read("10.0.0.1:3128").as_deref(), Some("http://10.0.0.1:3128/"));
         assert_eq!(read("a b"), None);
+        assert_eq!(read("socks5://me:secret@proxy.example:1080"), None);
         assert_eq!(read(""), None);
     }
 }
