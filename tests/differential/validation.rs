@@ -42,12 +42,12 @@ fn labels_and_annotations_that_are_none_are_refused_alike() {
         for key in ["", "a b", "/a", "a/", "a/b/c", "-a", "A.B/k", "UP/k", &long, &long_prefix] {
             spoilt(case, &format!("label key {key:.20}"), |pod| pod["metadata"]["labels"] = json!({key: "v"}));
             spoilt(case, &format!("annotation key {key:.20}"), |pod| {
-                pod["metadata"]["annotations"] = json!({key: "v"})
+                pod["metadata"]["annotations"] = json!({key: "v"});
             });
         }
         for (key, value) in [("a b", "v"), ("k", "a b"), ("k", &long)] {
             spoilt(case, &format!("node selector {key}={value:.20}"), |pod| {
-                pod["spec"]["nodeSelector"] = json!({key: value})
+                pod["spec"]["nodeSelector"] = json!({key: value});
             });
         }
     });

@@ -37,6 +37,7 @@ fn a_thousand_machines_come_and_go_for_a_thousand_posts_and_deletes_and_one_watc
         // A real API server under load may show a pod seconds after its creation: each such gets one look. And it ends a
         // watch whose reader lags: that is resumed where it ended, without a list.
         assert!(count("get pods") <= 1_000, "{} looks at 1,000 pods", count("get pods"));
+        assert!(count("watch pods") <= 50, "{} watches", count("watch pods"));
     }
     assert_eq!(world.all_reclaims(), []);
     let history = world.cluster.history();

@@ -7,10 +7,11 @@
 //! cargo run -p tests --bin testbed -- build                  only builds the programs
 //! ```
 //!
-//! Exit status: that of COMMAND; 0 after Ctrl-C or SIGTERM; 1 when the testbed does not come up or breaks; 2 for wrong
+//! Exit status: that of COMMAND, or 130 when it was interrupted; 0 of `up` after Ctrl-C or SIGTERM; 1 when the testbed does not come up or breaks; 2 for wrong
 //! usage.
 
 use std::{
+    os::unix::process::CommandExt,
     process::{Command, ExitCode},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -19,6 +20,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -120,7 +122,7 @@ fn up(wanted: &Wanted) -> Result<ExitCode> {
     let ended = signals()?;
     let mut scene = Scene::start(wanted)?;
     for (key, value) in scene.environment() {
-        println!("export {key}={value}");
+        println!("export {key}='{value}'");
     }
     eprintln!("testbed: it runs until Ctrl-C; logs in {}", scene.testbed.facts().logs.display());
     loop {
@@ -138,6 +140,8 @@ fn run(wanted: &Wanted, keep_logs: bool, command: &[String]) -> Result<ExitCode>
     let mut child = Command::new(program)
         .args(arguments)
         .envs(scene.environment())
+        // A group of its own, so that all that it starts can be ended with it.
+        .process_group(0)
         .spawn()
         .with_context(|| format!("start {program}"))?;
     let code = loop {
@@ -148,7 +152,9 @@ fn run(wanted: &Wanted, keep_logs: bool, command: &[String]) -> Result<ExitCode>
         let broken = scene.check().err();
         if interrupted || broken.is_some() {
             // The command was interrupted with us, or is about to fail for want of a cluster: no reason to wait.
-            drop(child.kill());
+            if let Err(error) = kill_process_group(Pid::from_child(&child), Signal::KILL) {
+                eprintln!("testbed: the command can't be ended: {error}");
+            }
             child.wait()?;
             broken.map_or(Ok(()), Err)?;
             break 130;

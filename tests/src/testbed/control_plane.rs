@@ -235,6 +235,8 @@ impl Start {
             .args(&self.options.api_server);
         if self.options.audit {
             command.arg(file("audit-policy-file", &policy)).arg(file("audit-log-path", &self.audit_log()));
+            // MiB; one file, whose places stay what they are.
+            command.arg("--audit-log-maxsize=100000");
         }
         Ok(child::start("kube-apiserver", &command, &self.logs()))
     }

@@ -25,7 +25,10 @@ impl Directory {
     pub(super) fn new() -> Result<Self> {
         // etcd syncs nothing here, and all of it is lost at the end: memory is the place for it.
         let memory = Path::new("/dev/shm");
-        let root = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
+        let root = if has_room(memory) { memory.to_owned() } else { env::temp_dir() };
+        // Of two starts one makes its directory and locks it before the other looks for abandoned ones.
+        let one_start = fs::File::create(env::temp_dir().join(format!("{PREFIX}start.lock")))?;
+        flock(&one_start, FlockOperation::LockExclusive).context("wait for another testbed's start")?;
         remove_abandoned(&root);
         let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&root).context("a directory for the testbed")?;
         let path = path.keep();
@@ -47,11 +50,19 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         if self.keep {
+            // Without a lock it belongs to nobody, and no later start removes it.
+            drop(fs::remove_file(self.path.join("lock")));
             eprintln!("testbed: its logs stay in {}", self.path.join("logs").display());
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
             eprintln!("testbed: {} is left behind: {error}", self.path.display());
         }
     }
+}
+
+/// Whether a directory in memory has room for a testbed: etcd's journal and the logs of a long run.
+fn has_room(memory: &Path) -> bool {
+    const ENOUGH: u64 = 2 << 30;
+    rustix::fs::statvfs(memory).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) >= ENOUGH)
 }
 
 fn remove_abandoned(root: &Path) {
