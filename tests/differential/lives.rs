@@ -182,7 +182,8 @@ fn a_pod_whose_node_falls_silent_is_marked_and_evicted_alike() {
             side.create(&pod);
             eventually("it is ready", PATIENCE, || side.pod("p").filter(is_ready).map(drop));
             side.silence_nodes();
-            eventually("it is being deleted", PATIENCE, || {
+            // The real controller gives a new node a minute, and the pods on it 5 s more.
+            eventually(&format!("{}: it is being deleted", side.name), PATIENCE * 2, || {
                 side.pod("p")?["metadata"]["deletionTimestamp"].is_string().then_some(())
             });
             side.must("DELETE", &format!("{}?gracePeriodSeconds=0", side.pod_path("p")), None);

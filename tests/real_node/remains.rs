@@ -37,7 +37,8 @@ impl Own {
             let ended = process.try_ended();
             assert!(ended.is_none(), "the testbed ended with {ended:?}: {}", process.log());
             let said = process.log();
-            said.lines().find_map(|line| line.strip_prefix("export HFD_TESTBED=").map(PathBuf::from))
+            said.lines()
+                .find_map(|line| line.strip_prefix("export HFD_TESTBED='")?.strip_suffix('\'').map(PathBuf::from))
         });
         Self { process, directory, _log: log }
     }

@@ -131,6 +131,8 @@ pub(super) fn create_outcome(answer: Answer) -> CreateOutcome {
         409 => CreateOutcome::AlreadyExists,
         429 => CreateOutcome::NotDone(waits()),
         503 if status.is_some() => CreateOutcome::NotDone(waits()),
+        // A pod beyond etcd's limit of 1.5 MiB: it never gets smaller, and nothing was stored.
+        500 if message.contains("etcdserver: request is too large") => refused(RefusalKind::Invalid),
         408 | 500..=599 => CreateOutcome::Ambiguous(message),
         _ => refused(RefusalKind::Other),
     }
@@ -259,6 +261,7 @@ mod tests {
             (answer(429, "Too many requests, please try again later."), "not done"),
             (status(429, "TooManyRequests", "x"), "not done"),
             (status(500, "InternalError", "etcdserver: request timed out"), "ambiguous"),
+            (status(500, "", "etcdserver: request is too large"), "invalid"),
             (answer(502, "bad gateway"), "ambiguous"),
             (status(503, "ServiceUnavailable", "apiserver not ready"), "not done"),
             (answer(503, "upstream connect error or disconnect/reset before headers"), "ambiguous"),
