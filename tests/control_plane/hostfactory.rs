@@ -9,8 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tests::{
-    Checker, Input, Machine, Reply, RequestStatus, Scripts, Verb, answer::epoch_seconds, daemon::hfctl_on,
-    process::Finished,
+    Checker, Input, Reply, RequestStatus, Scripts, Verb, answer::epoch_seconds, daemon::hfctl_on, process::Finished,
 };
 
 /// Longest wait for a request to end, or for the status to say something.
@@ -78,10 +77,7 @@ impl HostFactory {
     #[track_caller]
     pub(crate) fn status(&self, id: &str) -> RequestStatus {
         let reply = self.call(Verb::GetRequestStatus, &json!({"requests": [{"requestId": id}]}));
-        let entry = &reply.ok()["requests"][0];
-        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-        let machines = entry["machines"].as_array().into_iter().flatten().map(machine).collect();
-        RequestStatus { status: text("status"), message: text("message"), machines }
+        RequestStatus::read(&reply.ok()["requests"][0])
     }
 
     /// Polls until the request is as wanted.
@@ -208,17 +204,4 @@ fn machines(names: &[&str]) -> Value {
 #[track_caller]
 fn id_of(reply: &Reply) -> String {
     reply.ok()["requestId"].as_str().expect("read strictly before").to_owned()
-}
-
-fn machine(entry: &Value) -> Machine {
-    let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-    Machine {
-        name: text("name"),
-        id: text("machineId"),
-        result: text("result"),
-        status: text("status"),
-        ip: text("privateIpAddress"),
-        launchtime: entry["launchtime"].as_u64().unwrap_or_default(),
-        message: text("message"),
-    }
 }

@@ -167,9 +167,7 @@ impl RealWorld {
     #[track_caller]
     pub(crate) fn status(&self, id: &str) -> RequestStatus {
         let reply = self.call(Verb::GetRequestStatus, &json!({"requests": [{"requestId": id}]}));
-        let entry = &reply.ok()["requests"][0];
-        let machines = entry["machines"].as_array().into_iter().flatten().map(machine).collect();
-        RequestStatus { status: text(entry, "status"), message: text(entry, "message"), machines }
+        RequestStatus::read(&reply.ok()["requests"][0])
     }
 
     /// Polls until the request is as wanted.
@@ -229,13 +227,12 @@ impl RealWorld {
         eventually("the machine is wanted back", PATIENCE, || self.reclaim(name))
     }
 
-    /// Polls until the provider wants a machine back with no more than its pod's own grace. For a moment it may tell the
-    /// default of 30 s: while the pod is marked (DisruptionTarget) and not yet deleted.
+    /// Polls until the provider wants a machine back, which from the first time on must be with no more than its pod's own
+    /// grace: also while the pod is only marked (DisruptionTarget) and not yet deleted.
     #[track_caller]
     pub(crate) fn wait_reclaim_within(&self, name: &str, grace: u64) {
-        eventually("the machine is wanted back within its grace", PATIENCE, || {
-            self.reclaim(name).filter(|seconds| *seconds <= grace)
-        });
+        let told = self.wait_reclaim(name);
+        assert!(told <= grace, "{name} is wanted back in {told} s, and its pod has {grace} s");
     }
 
     /// Runs `hfctl`; it must exit with 0.
@@ -315,21 +312,5 @@ fn machines(names: &[&str]) -> Value {
 
 #[track_caller]
 fn id_of(reply: &Reply) -> String {
-    text(reply.ok(), "requestId")
-}
-
-fn machine(entry: &Value) -> Machine {
-    Machine {
-        name: text(entry, "name"),
-        id: text(entry, "machineId"),
-        result: text(entry, "result"),
-        status: text(entry, "status"),
-        ip: text(entry, "privateIpAddress"),
-        launchtime: entry["launchtime"].as_u64().unwrap_or_default(),
-        message: text(entry, "message"),
-    }
-}
-
-fn text(entry: &Value, key: &str) -> String {
-    entry[key].as_str().unwrap_or_else(|| panic!("no text {key} in {entry}")).to_owned()
+    reply.ok()["requestId"].as_str().expect("read strictly before").to_owned()
 }

@@ -392,7 +392,11 @@ pub struct RequestStatus {
 }
 
 impl RequestStatus {
-    fn read(entry: &Value) -> Self {
+    /// Reads an entry of a reply that was read strictly before.
+    ///
+    /// # Panics
+    /// When it was not, and lacks a text.
+    pub fn read(entry: &Value) -> Self {
         let machines = entry["machines"].as_array().map(|all| all.iter().map(Machine::read).collect());
         Self { status: text(entry, "status"), message: text(entry, "message"), machines: machines.unwrap_or_default() }
     }
