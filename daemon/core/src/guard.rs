@@ -1,12 +1,9 @@
 //! The guard against mass loss (`lifecycle.md` 6): a view that would newly report more than half of the known machines
 //! (and at least a handful) at once is confirmed by one quorum LIST before anybody is told.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
-use crate::id::MachineName;
+use crate::{id::MachineName, ordered::HashSet};
 
 /// Losses that trickle in within this time count as "at once".
 const WINDOW: Duration = Duration::from_secs(60);

@@ -12,6 +12,7 @@ mod guard;
 pub mod id;
 pub mod ledger;
 pub mod machine;
+mod ordered;
 pub mod outcome;
 pub mod pod;
 pub mod policy;

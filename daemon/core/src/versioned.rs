@@ -3,12 +3,12 @@
 //! Values are shared (`Arc`) between the working and the committed state; an edit copies a value only while a reader
 //! or the committed state still holds it. Undoing uncommitted edits is putting the committed values back.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use crate::id::RequestId;
+use crate::{
+    id::RequestId,
+    ordered::{HashMap, HashSet},
+};
 
 /// Working and committed values by request id.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl<T: Clone> Versioned<T> {
     pub(crate) fn new(values: impl IntoIterator<Item = (RequestId, T)>) -> Self {
         let working: HashMap<_, _> = values.into_iter().map(|(id, value)| (id, Arc::new(value))).collect();
         let committed = working.clone();
-        Self { working, committed, dirty: HashSet::new(), committing: HashSet::new() }
+        Self { working, committed, dirty: HashSet::default(), committing: HashSet::default() }
     }
 
     pub(crate) fn get(&self, id: RequestId) -> Option<&Arc<T>> {

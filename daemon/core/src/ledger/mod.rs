@@ -32,7 +32,7 @@ mod tick;
 mod work;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -53,6 +53,7 @@ use crate::{
     guard::Guard,
     id::{MachineName, RequestId, TemplateId},
     machine::{Machine, MachineOutcome},
+    ordered::{HashMap, HashSet},
     policy::Policy,
     queue::Queues,
     request::{ContentHash, MachineRequest},
@@ -93,7 +94,7 @@ pub struct Ledger {
     namespace_hidden: bool,
     sight: SightClock,
     doing: HashMap<MachineName, Doing>,
-    names: HashMap<Arc<str>, NameDoing>,
+    names: BTreeMap<Arc<str>, NameDoing>,
     queues: Queues,
     guard: Guard,
     at_risk: HashMap<MachineName, AtRisk>,
@@ -101,7 +102,7 @@ pub struct Ledger {
     /// How many of them are about to be lost.
     going: usize,
     /// Returned machines and names whose deletion is refused, and why.
-    troubles: HashMap<Arc<str>, Arc<str>>,
+    troubles: BTreeMap<Arc<str>, Arc<str>>,
     trouble_changes: Vec<(Arc<str>, Option<Arc<str>>)>,
     /// Machines whose creates of earlier lives may still land, and until when (monotonic).
     unsettled: HashMap<MachineName, Duration>,
@@ -134,7 +135,7 @@ struct Dirty {
 /// Indexes and counters that follow from requests and returns.
 #[derive(Debug, Default)]
 struct Derived {
-    keys: HashMap<Arc<str>, RequestId>,
+    keys: BTreeMap<Arc<str>, RequestId>,
     in_use: HashMap<TemplateId, u32>,
     live: usize,
     open_requests: HashMap<RequestId, OpenRequest>,
@@ -183,19 +184,19 @@ impl Ledger {
             namespace_checked: false,
             namespace_hidden: false,
             sight: SightClock::default(),
-            doing: HashMap::new(),
-            names: HashMap::new(),
+            doing: HashMap::default(),
+            names: BTreeMap::new(),
             queues,
             guard: Guard::default(),
-            at_risk: HashMap::new(),
+            at_risk: HashMap::default(),
             at_risk_changes: Vec::new(),
             going: 0,
-            troubles: HashMap::new(),
+            troubles: BTreeMap::new(),
             trouble_changes: Vec::new(),
-            unsettled: HashMap::new(),
-            orphans: HashSet::new(),
-            foreign_writers: HashSet::new(),
-            forced: HashSet::new(),
+            unsettled: HashMap::default(),
+            orphans: HashSet::default(),
+            foreign_writers: HashSet::default(),
+            forced: HashSet::default(),
             rebuild: None,
             rebuilt: None,
             needs: Needs::default(),
