@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod change;
 pub mod clock;
+pub mod commits;
 mod doing;
 mod guard;
 pub mod id;

@@ -1,34 +1,32 @@
 //! Durable before told: batches to the journal, and the replies that wait for them.
 
-use hfd_core::{id::RequestId, ledger::Denied};
+use hfd_core::{commits::Order, id::RequestId, ledger::Denied};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::{Engine, EngineError, PROBE_DISK_EVERY, Refusal, Waiting, log};
+use super::{Engine, EngineError, PROBE_DISK_EVERY, Refusal, Waiting, context, log};
 use crate::{clock, journal::CommitError};
 
 impl Engine {
     /// Starts a commit when there is something to commit and none is in flight.
     pub(super) fn start_commit(&mut self) {
-        if self.committing.is_some() || !self.ledger.has_changes() {
-            return;
-        }
-        let mut batch = self.ledger.take_batch();
-        let changes = std::mem::take(&mut batch.changes);
+        let Some(Order { changes, use_reserve }) = self.commits.begin(&mut self.ledger) else { return };
         let journal = self.journal.clone();
-        let use_reserve = batch.uses_reserve;
-        let future = Box::pin(async move { journal.commit(changes, use_reserve).await });
-        self.committing = Some((future, batch, std::mem::take(&mut self.waiting)));
+        self.committing = Some(Box::pin(async move { journal.commit(changes, use_reserve).await }));
     }
 
     pub(super) fn committed(&mut self, result: Result<(), CommitError>) -> Result<(), EngineError> {
-        let Some((_, batch, waiting)) = self.committing.take() else { return Ok(()) };
+        if self.committing.take().is_none() {
+            return Ok(());
+        }
         match result {
             Ok(()) => {
-                log::ends(&batch, &self.published);
-                self.published.publish(&batch);
-                self.step(|ledger, ctx| ledger.committed(ctx, &batch));
-                self.actuator.forget_ended(&batch);
+                let Self { commits, ledger, published, actuator, .. } = self;
+                let waiting = commits.durable(ledger, context(self.started, &self.cache), |batch| {
+                    log::ends(batch, published);
+                    published.publish(batch);
+                    actuator.forget_ended(batch);
+                });
                 self.probe_disk_at = None;
                 waiting.into_iter().for_each(|tell| tell(Ok(())));
                 Ok(())
@@ -36,9 +34,8 @@ impl Engine {
             Err(CommitError::Full(why)) => {
                 warn!(%why, "the journal's disk is full: refusing new requests until there is room");
                 let now = clock::now(self.started);
-                self.ledger.roll_back(now);
-                let all = waiting.into_iter().chain(std::mem::take(&mut self.waiting));
-                all.for_each(|tell| tell(Err(Refusal::Denied(Denied::DiskFull))));
+                let waiting = self.commits.roll_back(&mut self.ledger, now);
+                waiting.into_iter().for_each(|tell| tell(Err(Refusal::Denied(Denied::DiskFull))));
                 self.probe_disk_at = Some(now.mono + PROBE_DISK_EVERY);
                 Ok(())
             }
@@ -70,11 +67,7 @@ impl Engine {
 
     /// Replies once everything decided until now is durable.
     pub(super) fn reply_when_durable(&mut self, tell: Waiting) {
-        if self.ledger.has_changes() {
-            self.waiting.push(tell);
-        } else if let Some((_, _, waiting)) = &mut self.committing {
-            waiting.push(tell);
-        } else {
+        if let Some(tell) = self.commits.wait(&self.ledger, tell) {
             tell(Ok(()));
         }
     }
@@ -87,7 +80,7 @@ impl Engine {
         }
         loop {
             self.start_commit();
-            let Some((future, ..)) = &mut self.committing else { return Ok(()) };
+            let Some(future) = &mut self.committing else { return Ok(()) };
             let result = future.as_mut().await;
             let full = matches!(result, Err(CommitError::Full(_)));
             self.committed(result)?;

@@ -24,7 +24,7 @@ use std::{
 };
 
 use hfd_core::{
-    change::Batch,
+    commits::Commits,
     id::RequestId,
     ledger::{Denied, Ledger},
     outcome::{ListOutcome, NamespaceOutcome},
@@ -108,9 +108,8 @@ pub struct Engine {
     commands: mpsc::Receiver<Command>,
     outcomes: mpsc::Receiver<Outcome>,
     started: Instant,
-    committing: Option<(Committing, Batch, Vec<Waiting>)>,
-    /// Replies whose decisions are in the next batch.
-    waiting: Vec<Waiting>,
+    committing: Option<Committing>,
+    commits: Commits<Waiting>,
     rebuilds: Vec<oneshot::Sender<Result<hfd_core::ledger::Rebuilt, Refusal>>>,
     probe_disk_at: Option<Duration>,
     /// When the ledger was ticked last; what keeps coming in must not put the next tick off.
@@ -148,7 +147,7 @@ impl Engine {
             outcomes,
             started: parts.started,
             committing: None,
-            waiting: Vec::new(),
+            commits: Commits::default(),
             rebuilds: Vec::new(),
             probe_disk_at: None,
             ticked_at: Duration::ZERO,
@@ -202,7 +201,7 @@ impl Engine {
         let tick = self.next_tick();
         let committed = async {
             match &mut self.committing {
-                Some((future, ..)) => future.as_mut().await,
+                Some(future) => future.as_mut().await,
                 None => std::future::pending().await,
             }
         };
