@@ -114,7 +114,8 @@ impl Published {
         self.returns.iter().map(|entry| entry.value().clone()).collect()
     }
 
-    pub(crate) fn publish(&self, batch: &Batch) {
+    /// Makes a durable batch visible.
+    pub fn publish(&self, batch: &Batch) {
         for (id, request) in &batch.requests {
             match request {
                 Some(request) => drop(self.requests.insert(*id, request.clone())),
@@ -129,7 +130,8 @@ impl Published {
         }
     }
 
-    pub(crate) fn publish_all(
+    /// Makes visible what the journal holds, after a start.
+    pub fn publish_all(
         &self,
         requests: impl Iterator<Item = (RequestId, Arc<MachineRequest>)>,
         returns: impl Iterator<Item = (RequestId, Arc<ReturnRequest>)>,
@@ -138,7 +140,8 @@ impl Published {
         returns.for_each(|(id, request)| drop(self.returns.insert(id, request)));
     }
 
-    pub(crate) fn publish_at_risk(&self, changes: Vec<(MachineName, Option<AtRisk>)>) {
+    /// Makes changes of what is at risk visible.
+    pub fn publish_at_risk(&self, changes: Vec<(MachineName, Option<AtRisk>)>) {
         for (name, risk) in changes {
             match risk {
                 Some(risk) => drop(self.at_risk.insert(name, risk)),
@@ -147,7 +150,8 @@ impl Published {
         }
     }
 
-    pub(crate) fn publish_troubles(&self, changes: Vec<(Arc<str>, Option<Arc<str>>)>) {
+    /// Makes changes of what keeps returned machines visible.
+    pub fn publish_troubles(&self, changes: Vec<(Arc<str>, Option<Arc<str>>)>) {
         for (name, why) in changes {
             match why {
                 Some(why) => drop(self.troubles.insert(name, why)),
@@ -156,7 +160,8 @@ impl Published {
         }
     }
 
-    pub(crate) fn publish_health(&self, health: Health) {
+    /// Makes visible how far answers can be trusted.
+    pub fn publish_health(&self, health: Health) {
         if self.health() != health {
             *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
         }
