@@ -129,6 +129,10 @@ impl Ledger {
                 return;
             }
         };
+        if self.binding == Binding::Foreign(None) {
+            // A watch goes on over a namespace that is gone, so no new LIST may come to ask whether it was made again.
+            self.clocks.namespace_again_at = Some(ctx.now.mono + ASK_AGAIN_AFTER);
+        }
         self.namespace_checked = true;
         self.namespace_hidden = *outcome == NamespaceOutcome::NotAllowed;
         if let NamespaceOutcome::Known(uid) = outcome {

@@ -4,6 +4,7 @@ use super::world::{Creates, World, machine, pending};
 use crate::{
     id::{JournalId, PodUid},
     ledger::AtRisk,
+    outcome::NamespaceOutcome,
     pod::{Phase, Reason, ReasonCode},
 };
 
@@ -486,4 +487,22 @@ fn a_commit_does_not_tell_of_a_mass_loss_that_only_the_cache_shows_yet() {
     world.commit();
     assert!(world.ledger.is_guarding());
     assert_eq!(world.at_risk(machine(id, 0)), None);
+}
+
+#[test]
+fn a_namespace_made_again_is_noticed_without_a_new_list() {
+    let mut world = World::new();
+    world.step(|ledger, ctx| {
+        ledger.list_began(ctx);
+        ledger.namespace_seen(ctx, &NamespaceOutcome::NotFound);
+    });
+    world.ledger.take_needs();
+    world.list_ends();
+    assert!(world.step(|ledger, ctx| ledger.accept_namespace(ctx)).is_err(), "there is none to accept yet");
+    world.now.mono += std::time::Duration::from_secs(3);
+    world.step(|ledger, ctx| ledger.tick(ctx, None));
+    assert!(world.ledger.take_needs().namespace, "a watch goes on over a namespace that is gone, so it is asked for");
+    let other = PodUid::from_bytes([8; 16]);
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(other)));
+    assert_eq!(world.step(|ledger, ctx| ledger.accept_namespace(ctx)), Ok(other));
 }

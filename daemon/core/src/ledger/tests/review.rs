@@ -75,10 +75,12 @@ fn a_create_into_a_namespace_that_is_not_there_fails_and_the_others_wait_until_i
     let post = take_call(&mut world);
     end_call(&mut world, &post, refused(RefusalKind::NamespaceGone));
     assert!(world.ledger.take_needs().namespace, "the namespace is asked for at once");
+    world.namespace = NamespaceOutcome::NotFound;
     world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::NotFound));
     world.pass(600);
     assert_eq!(world.told(id), "Running: executing 1, fail 1");
     assert_eq!(world.count_sent("POST"), 0, "nothing is created while the namespace is not ours");
+    world.namespace = NamespaceOutcome::Known(NAMESPACE);
     world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
     world.settle();
     world.all_ready();

@@ -73,6 +73,8 @@ pub(super) struct World {
     pub(super) now: Now,
     pub(super) creates: Creates,
     pub(super) deletes_refused: bool,
+    /// What is answered when the ledger asks for the namespace.
+    pub(super) namespace: NamespaceOutcome,
     /// Commits fail for lack of room.
     pub(super) disk_full: bool,
     /// The watch delivers.
@@ -108,6 +110,7 @@ impl World {
             now,
             creates: Creates::Work,
             deletes_refused: false,
+            namespace: NamespaceOutcome::Known(NAMESPACE),
             disk_full: false,
             watching: false,
             sent: Vec::new(),
@@ -235,7 +238,8 @@ impl World {
     pub(super) fn answer_needs(&mut self) -> bool {
         let needs = self.ledger.take_needs();
         if needs.namespace {
-            self.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
+            let namespace = self.namespace.clone();
+            self.step(|ledger, ctx| ledger.namespace_seen(ctx, &namespace));
         }
         if needs.list {
             self.sent.push("LIST".into());
