@@ -71,8 +71,9 @@ impl Ledger {
         }
         self.settle_create(ctx, name, pod.as_ref());
         self.settle_delete(name, pod.as_ref());
-        self.record(ctx.now, name, pod.as_ref());
-        self.judge(ctx, name, pod.as_ref());
+        let current = pod.as_ref().filter(|pod| !self.is_older(name, pod));
+        self.record(ctx.now, name, current);
+        self.judge(ctx, name, current);
         self.end_if_gone(ctx, name, pod.as_ref());
         self.freeze_if_decided(ctx.now, name.request);
         self.refresh_at_risk(ctx, name);
@@ -172,6 +173,14 @@ impl Ledger {
             _ => return,
         }
         doing.went_well();
+    }
+
+    /// Another pod of that name is known to exist by a 201 or a look, so this one was before it: late news, which says
+    /// nothing of the machine (`lifecycle.md` 7).
+    fn is_older(&self, name: MachineName, pod: &PodRecord) -> bool {
+        let announced = self.doing.get(&name).map(|doing| doing.create);
+        let unrecorded = self.machine(name).is_some_and(|machine| machine.uid.is_none());
+        unrecorded && matches!(announced, Some(Create::Exists { uid, .. }) if uid != pod.uid)
     }
 
     fn settle_delete(&mut self, name: MachineName, pod: Option<&PodRecord>) {

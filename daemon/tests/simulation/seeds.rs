@@ -1,0 +1,103 @@
+//! Many seeds; one that fails says how to see it again.
+
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use crate::{
+    profile::Fault,
+    stats::Stats,
+    world::{Event, World},
+};
+
+/// Seeds of each ordinary run.
+const SEEDS: Range<u64> = 0..2000;
+
+/// Lives one seed to its end.
+fn live(world: &mut World) {
+    let seconds = world.dice.within(120..1500);
+    world.run_for(seconds);
+    world.heal();
+}
+
+/// Lives one seed; panics with how to replay it.
+pub(crate) fn run(seed: u64, show: bool) -> Stats {
+    let mut world = World::of_seed(seed);
+    if let Err(why) = catch_unwind(AssertUnwindSafe(|| live(&mut world))) {
+        let text = why.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| why.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+        let trace = if show { format!("\n{}\n{:?}", world.trace(), world.profile) } else { String::new() };
+        panic!("HFD_SIM_SEED={seed} cargo test --workspace --test simulation -- seeds{trace}\n{text}");
+    }
+    world.stats
+}
+
+fn chosen() -> (Range<u64>, bool) {
+    if let Ok(seed) = std::env::var("HFD_SIM_SEED") {
+        let seed: u64 = seed.parse().expect("HFD_SIM_SEED is a number");
+        return (seed..seed + 1, true);
+    }
+    let Ok(range) = std::env::var("HFD_SIM_SEEDS") else { return (SEEDS, false) };
+    let (from, to) = range.split_once("..").expect("HFD_SIM_SEEDS is FROM..TO");
+    (from.parse().expect("a number")..to.parse().expect("a number"), false)
+}
+
+/// Every seed of the range on as many threads as there are processors; each seed is a world of its own.
+fn run_all(range: Range<u64>, show: bool) -> Stats {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let failures = std::sync::Mutex::new(Vec::new());
+    let all = std::sync::Mutex::new(Stats::default());
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (failures, all, mine) = (&failures, &all, range.clone().filter(move |seed| seed % threads == thread));
+            scope.spawn(move || {
+                for seed in mine {
+                    match catch_unwind(|| run(seed, show)) {
+                        Ok(stats) => all.lock().expect("nobody panics with it").add(&stats),
+                        Err(why) => {
+                            let why = why.downcast_ref::<String>().cloned().unwrap_or_default();
+                            return failures.lock().expect("nobody panics with it").push((seed, why));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("nobody panics with it");
+    if let Some((_, why)) = failures.into_iter().min() {
+        panic!("{why}");
+    }
+    all.into_inner().expect("nobody panics with it")
+}
+
+#[test]
+fn seeds_keep_the_promises_and_cover_every_fault_and_step() {
+    let (range, alone) = chosen();
+    let whole = range.end - range.start >= SEEDS.end;
+    let all = run_all(range.clone(), alone);
+    println!("seeds {range:?}: {}", all.report());
+    if whole {
+        let missed: Vec<_> = Fault::ALL.iter().filter(|fault| !all.faults.contains_key(fault)).collect();
+        assert!(missed.is_empty(), "these faults never happened: {missed:?}");
+        let missed: Vec<_> = Event::KINDS.iter().filter(|kind| !all.steps.contains_key(*kind)).collect();
+        assert!(missed.is_empty(), "these steps were never made: {missed:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..40 {
+        let fingerprint = || {
+            let mut world = World::of_seed(seed);
+            live(&mut world);
+            world.fingerprint()
+        };
+        assert_eq!(fingerprint(), fingerprint(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_namespace_made_again_after_the_one_question_is_noticed_seed_4() {
+    run(4, true);
+}
