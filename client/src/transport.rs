@@ -4,6 +4,8 @@
 //! the caller can do about it. Only [`Client::call_until`] repeats a call; it relies on the idempotency key of those
 //! that change something.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod http;
 
 use std::{

@@ -17,6 +17,8 @@ pub mod cache;
 mod clock;
 pub mod config;
 pub mod engine;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod journal;
 pub mod kube;
 pub mod logging;

@@ -13,6 +13,8 @@
 
 mod error;
 mod file_system;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod load;
 mod reserve;
 mod schema;

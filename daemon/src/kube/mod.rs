@@ -21,6 +21,8 @@ mod answer;
 mod client;
 mod counts;
 mod freshness;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod health;
 mod intern;
 mod link;

@@ -9,6 +9,8 @@
 //!
 //! A handler understands, hands over, and answers from committed state. It must never touch kube or the journal.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod hostfactory;
 mod queries;
 mod serve;

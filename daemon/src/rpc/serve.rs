@@ -20,14 +20,17 @@ use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jsonrpsee::{
     RpcModule,
-    server::{BatchRequestConfig, Methods, ServerConfig, stop_channel},
+    server::{
+        BatchRequestConfig, Methods, Server, ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder, stop_channel,
+    },
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{UnixListener, UnixSocket, UnixStream},
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceBuilder;
+use tower::{ServiceBuilder, layer::util::Identity};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::{debug, warn};
 
@@ -79,16 +82,7 @@ pub(crate) async fn serve(
     settings: &super::Settings,
     shutdown: CancellationToken,
 ) {
-    let (stop, server_handle) = stop_channel();
-    let config = ServerConfig::builder()
-        .http_only()
-        .max_request_body_size(settings.max_body)
-        .max_response_body_size(settings.max_reply)
-        .max_connections(u32::MAX)
-        .set_batch_request_config(BatchRequestConfig::Disabled)
-        .build();
-    let builder = jsonrpsee::server::Server::builder().set_config(config).to_service_builder();
-    let methods: Methods = module.into();
+    let (interface, server_handle) = Interface::new(module, settings);
     let permits = Arc::new(Semaphore::new(settings.max_connections));
     let connections = TaskTracker::new();
     loop {
@@ -98,12 +92,9 @@ pub(crate) async fn serve(
         };
         let Some((stream, permit)) = accepted else { continue };
         let peer = Peer::of(&stream);
-        let service = ServiceBuilder::new()
-            .layer(RequestBodyTimeoutLayer::new(BODY_PIECE_WITHIN))
-            .service(builder.clone().build(methods.clone(), stop.clone()));
-        let shutdown = shutdown.clone();
+        let (interface, shutdown) = (interface.clone(), shutdown.clone());
         connections.spawn(async move {
-            serve_connection(stream, peer, service, shutdown).await;
+            interface.serve_connection(stream, peer, shutdown).await;
             drop(permit);
         });
     }
@@ -131,14 +122,52 @@ async fn accept(
     }
 }
 
-/// One connection: HTTP/1.1 with a timer for its heads, kept alive until the caller leaves or hfd stops.
-async fn serve_connection<S, B>(stream: UnixStream, peer: Peer, service: S, shutdown: CancellationToken)
+/// What each connection is served with.
+#[derive(Clone)]
+pub(super) struct Interface {
+    builder: TowerServiceBuilder<Identity, Identity>,
+    methods: Methods,
+    stop: StopHandle,
+}
+
+impl Interface {
+    /// The methods of `module` within the bounds of `settings`. The handle has to outlive the last call.
+    pub(super) fn new(module: RpcModule<Service>, settings: &super::Settings) -> (Self, ServerHandle) {
+        let (stop, handle) = stop_channel();
+        let config = ServerConfig::builder()
+            .http_only()
+            .max_request_body_size(settings.max_body)
+            .max_response_body_size(settings.max_reply)
+            .max_connections(u32::MAX)
+            .set_batch_request_config(BatchRequestConfig::Disabled)
+            .build();
+        let builder = Server::builder().set_config(config).to_service_builder();
+        (Self { builder, methods: module.into(), stop }, handle)
+    }
+
+    /// One connection, until the caller leaves or hfd stops.
+    pub(super) fn serve_connection(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let service = ServiceBuilder::new()
+            .layer(RequestBodyTimeoutLayer::new(BODY_PIECE_WITHIN))
+            .service(self.builder.build(self.methods, self.stop));
+        serve_with(service, stream, peer, shutdown)
+    }
+}
+
+/// HTTP/1.1 with a timer for its heads, kept alive until the caller leaves or hfd stops.
+async fn serve_with<S, B, T>(service: S, stream: T, peer: Peer, shutdown: CancellationToken)
 where
     S: tower::Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<tower::BoxError>,
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<tower::BoxError>,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer);
