@@ -108,7 +108,7 @@ pub fn check_depth(raw: &str) -> Result<(), TooDeep> {
     Ok(())
 }
 
-/// `text` in at most 80 characters: beginning and end, with an ellipsis where something was left out.
+/// `text` in at most 80 characters on one line: beginning and end, with an ellipsis where something was left out.
 #[must_use]
 pub fn clip(text: &str) -> String {
     clip_to(text, CLIP_CHARS)
@@ -225,8 +225,10 @@ fn sentence(error: &serde_json::Error) -> String {
 
 /// Keeps beginning and end: what is expected stands at the end of serde's sentences.
 fn clip_to(text: &str, limit: usize) -> String {
+    // On one line: what callers write may be spread over many.
+    let text = &text.replace(char::is_control, " ");
     if text.chars().nth(limit).is_none() {
-        return text.to_owned();
+        return text.clone();
     }
     let tail = limit / 3;
     let head_end = text.char_indices().nth(limit - tail).map_or(text.len(), |(offset, _)| offset);

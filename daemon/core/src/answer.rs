@@ -131,7 +131,7 @@ pub fn return_requests(
     let entry = |name: Arc<str>, risk: AtRisk| {
         let grace = match risk {
             AtRisk::Lost => 0,
-            AtRisk::EndsAt(at) => (at - now).max(0),
+            AtRisk::EndsAt(at) => at.saturating_sub(now).max(0),
         };
         ReturnRequest { grace_period: grace.unsigned_abs(), machine: name }
     };
@@ -161,13 +161,13 @@ fn is_phantom(name: MachineName, machine: &Machine, view: &dyn Committed, unaske
     let Some(gone_at) = machine.gone_at else { return false };
     match machine.returned_by {
         None => true,
-        Some(by) if by == name.request => now >= gone_at + unasked,
+        Some(by) if by == name.request => now >= gone_at.saturating_add(unasked),
         Some(by) => match view.return_request(by) {
             None => true,
             // HostFactory may be about to learn of the end: what it still names later, it never learned of.
-            Some(request) => {
-                request.ended_at.is_some_and(|ended_at| now >= request.told_at.unwrap_or(ended_at) + unasked)
-            }
+            Some(request) => request
+                .ended_at
+                .is_some_and(|ended_at| now >= request.told_at.unwrap_or(ended_at).saturating_add(unasked)),
         },
     }
 }

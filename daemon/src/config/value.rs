@@ -21,7 +21,7 @@ impl fmt::Display for ByteSize {
         match self.0 {
             bytes if bytes != 0 && bytes.is_multiple_of(1 << 20) => write!(f, "{}MiB", bytes >> 20),
             bytes if bytes != 0 && bytes.is_multiple_of(1 << 10) => write!(f, "{}KiB", bytes >> 10),
-            bytes => write!(f, "{bytes}"),
+            bytes => write!(f, "{bytes}B"),
         }
     }
 }
@@ -299,7 +299,9 @@ mod tests {
             assert_eq!(duration(shown.trim_matches('"')), Ok(read), "{text}");
         }
         for size in [ByteSize(0), ByteSize(1), ByteSize(2048), ByteSize::mib(16)] {
-            assert_eq!(ByteSize::read(&Raw::Untyped(size.show().trim_matches('"'))), Ok(size));
+            let shown = size.show().trim_matches('"').to_owned();
+            assert_eq!(ByteSize::read(&Raw::Untyped(&shown)), Ok(size));
+            assert_eq!(ByteSize::read(&Raw::Text(shown)), Ok(size), "in the file");
         }
     }
 }

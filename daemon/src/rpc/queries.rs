@@ -384,5 +384,5 @@ fn limit(asked: Option<u32>) -> usize {
 }
 
 fn age(since: i64, now: i64) -> u64 {
-    u64::try_from(now - since).unwrap_or(0)
+    u64::try_from(now.saturating_sub(since)).unwrap_or(0)
 }

@@ -32,7 +32,7 @@ impl Ledger {
                 let undecided = u32::try_from(request.machines.iter().filter(executing).count()).unwrap_or(u32::MAX);
                 let open = before.open_requests.get(id).copied().unwrap_or_else(|| {
                     // The deadline did not run while nobody could look: count to the last sign of life.
-                    let ran = (self.meta.alive_at.min(now.wall) - tick::deadline_start(request)).max(0);
+                    let ran = self.meta.alive_at.min(now.wall).saturating_sub(tick::deadline_start(request)).max(0);
                     let left = (i64::from(request.ready_deadline) - ran).max(0);
                     let due = sighted_now + Duration::from_secs(left.unsigned_abs());
                     OpenRequest { undecided, due }
@@ -49,7 +49,7 @@ impl Ledger {
             }
             let due = before.open_returns.get(id).map_or_else(
                 || {
-                    let ran = (now.wall - request.accepted_at).max(0);
+                    let ran = now.wall.saturating_sub(request.accepted_at).max(0);
                     let left = (i64::from(request.deadline) - ran).max(0);
                     now.mono + Duration::from_secs(left.unsigned_abs())
                 },
@@ -77,7 +77,7 @@ impl Ledger {
             for (name, machine) in request.named_machines().filter(|(_, machine)| machine.gone_at.is_none()) {
                 let ran = match machine.uid {
                     None => 0,
-                    Some(_) => (now.wall - machine.uid_recorded_at).max(0),
+                    Some(_) => now.wall.saturating_sub(machine.uid_recorded_at).max(0),
                 };
                 let left = wall_seconds(time_out).saturating_sub(ran);
                 if left > 0 || machine.uid.is_none() {
