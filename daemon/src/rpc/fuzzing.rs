@@ -68,8 +68,8 @@ fn result_of(answer: &[u8]) -> bool {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let length = length.map_or(answer.len() - end, |length| length.parse().expect("a length is a number"));
     let body = answer.get(end..end + length).expect("an answer is whole");
-    if body.is_empty() {
-        // A notification has no answer.
+    if body == b"null" {
+        // A notification has no answer, and this is how jsonrpsee says nothing.
         return false;
     }
     let body: Value = serde_json::from_slice(body).expect("an answer is JSON");
