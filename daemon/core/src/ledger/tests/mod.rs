@@ -2,6 +2,7 @@
 
 mod accept;
 mod lifecycle;
+mod model;
 mod random;
 mod restart;
 mod review;

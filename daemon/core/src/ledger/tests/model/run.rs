@@ -1,0 +1,79 @@
+//! The command line of the search: which scenarios with which rules, and what is printed.
+
+use super::{
+    check::{Outcome, explore},
+    rules::{CONTROLS, Cfg, FIXES, SCENARIOS, rule},
+};
+
+const LIMIT: usize = 25_000_000;
+
+/// Runs what the arguments ask for. `Ok` = nothing was found but notes; for `controls`: every control found something.
+///
+/// # Errors
+/// Says what is wrong with the arguments.
+pub(crate) fn run(args: &[String]) -> Result<bool, String> {
+    let which = args.first().map_or("all", String::as_str);
+    if which == "controls" {
+        return Ok(controls());
+    }
+    let names: Vec<_> = SCENARIOS.iter().filter(|name| which == "all" || **name == which).collect();
+    if names.is_empty() {
+        return Err(format!("no scenario {which:?}: it is all, controls, {}", SCENARIOS.join(", ")));
+    }
+    let quiet = args.iter().any(|arg| arg == "quiet");
+    let mut clean = true;
+    for name in names {
+        let (cfg, limit) = configure(name, args.get(1..).unwrap_or_default())?;
+        let outcome = explore(&cfg, limit, false);
+        print(name, &outcome, quiet);
+        clean &= outcome.found.iter().all(super::check::Finding::is_note);
+    }
+    Ok(clean)
+}
+
+/// Removes each rule in turn.
+fn controls() -> bool {
+    let mut all_found = true;
+    for (name, rules) in CONTROLS {
+        for rule in rules {
+            let cfg = Cfg::with_all_rules(name).expect("the table names scenarios").without(*rule);
+            let outcome = explore(&cfg, LIMIT, true);
+            let found = outcome.found.iter().find(|finding| !finding.is_note());
+            let what = found.map_or("NOTHING FOUND".to_owned(), |f| format!("{} ({} steps)", f.what, f.trace.len()));
+            println!("{name} +all -{rule}: {what}, {} states", outcome.states);
+            all_found &= found.is_some();
+        }
+    }
+    all_found
+}
+
+fn configure(name: &str, args: &[String]) -> Result<(Cfg, usize), String> {
+    let mut cfg = Cfg::scenario(name).ok_or("no such scenario")?;
+    let mut limit = LIMIT;
+    let known = |name: &str| rule(name).ok_or(format!("no rule {name:?}"));
+    for arg in args {
+        match arg.as_str() {
+            "+all" => cfg.rules.extend(FIXES),
+            "as-hfd" => cfg.as_hfd = true,
+            "quiet" => {}
+            arg => match (arg.strip_prefix('+'), arg.strip_prefix('-'), arg.strip_prefix("limit=")) {
+                (Some(name), _, _) => cfg.rules.push(known(name)?),
+                (_, Some(name), _) => cfg = cfg.without(known(name)?),
+                (_, _, Some(number)) => limit = number.parse().map_err(|error| format!("{arg}: {error}"))?,
+                _ => return Err(format!("what is {arg:?}?")),
+            },
+        }
+    }
+    Ok((cfg, limit))
+}
+
+fn print(name: &str, outcome: &Outcome, quiet: bool) {
+    let short = if outcome.complete { "" } else { " (LIMIT REACHED, not exhaustive)" };
+    println!("== {name}: {} states{short}, {} findings", outcome.states, outcome.found.len());
+    for finding in &outcome.found {
+        println!("  ! {}  ({} steps)", finding.what, finding.trace.len());
+        for (at, step) in (1..).zip(finding.trace.iter().filter(|_| !quiet)) {
+            println!("      {at}. {step}");
+        }
+    }
+}
