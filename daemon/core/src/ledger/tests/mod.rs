@@ -1,6 +1,8 @@
 //! The rules of `lifecycle.md`, each on a small world: a cluster, a watch, a journal that commits when told.
 
 mod accept;
+mod counterexamples;
+mod hand;
 mod lifecycle;
 mod model;
 mod random;

@@ -32,7 +32,7 @@ const START: i64 = 1_000_000;
 
 /// The pod cache.
 #[derive(Default)]
-pub(super) struct Cache(RefCell<BTreeMap<MachineName, PodRecord>>);
+pub(super) struct Cache(pub(super) RefCell<BTreeMap<MachineName, PodRecord>>);
 
 impl PodView for Cache {
     fn pod(&self, name: MachineName) -> Option<PodRecord> {

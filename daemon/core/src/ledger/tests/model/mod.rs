@@ -6,7 +6,7 @@
 //! | `rules.rs` | the rules that can be removed one by one; scenarios (budgets of faults) |
 //! | `steps.rs`, `steps/` | the step relation |
 //! | `check.rs` | the search; each finding comes with its shortest trace |
-//! | `run.rs` | the command line of `examples/lifecycle_model.rs` |
+//! | `examples/lifecycle_model/` | its command line |
 //! | `tests.rs` | what `cargo test` searches: the small scenarios and every control |
 //!
 //! ```text
@@ -25,7 +25,6 @@
 
 pub(crate) mod check;
 pub(crate) mod rules;
-pub(crate) mod run;
 pub(crate) mod state;
 pub(crate) mod steps;
 #[cfg(test)]

@@ -136,8 +136,3 @@ impl fmt::Display for Rule {
         write!(f, "{self:?}")
     }
 }
-
-/// The rule of that name.
-pub(crate) fn rule(name: &str) -> Option<Rule> {
-    BASE.iter().chain(&FIXES).copied().find(|rule| rule.to_string() == name)
-}

@@ -1,9 +1,26 @@
-//! The command line of the search: which scenarios with which rules, and what is printed.
+//! Searches the model of `lifecycle.md` from the command line: see `src/ledger/tests/model/mod.rs`.
 
-use super::{
-    check::{Outcome, explore},
-    rules::{CONTROLS, Cfg, FIXES, SCENARIOS, rule},
+use std::process::ExitCode;
+
+use model::{
+    check::{Finding, Outcome, explore},
+    rules::{BASE, CONTROLS, Cfg, FIXES, Rule, SCENARIOS},
 };
+
+#[path = "../../src/ledger/tests/model/mod.rs"]
+mod model;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("lifecycle_model: {why}");
+            ExitCode::from(64)
+        }
+    }
+}
 
 const LIMIT: usize = 25_000_000;
 
@@ -11,7 +28,7 @@ const LIMIT: usize = 25_000_000;
 ///
 /// # Errors
 /// Says what is wrong with the arguments.
-pub(crate) fn run(args: &[String]) -> Result<bool, String> {
+fn run(args: &[String]) -> Result<bool, String> {
     let which = args.first().map_or("all", String::as_str);
     if which == "controls" {
         return Ok(controls());
@@ -26,7 +43,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool, String> {
         let (cfg, limit) = configure(name, args.get(1..).unwrap_or_default())?;
         let outcome = explore(&cfg, limit, false);
         print(name, &outcome, quiet);
-        clean &= outcome.found.iter().all(super::check::Finding::is_note);
+        clean &= outcome.found.iter().all(Finding::is_note);
     }
     Ok(clean)
 }
@@ -50,7 +67,7 @@ fn controls() -> bool {
 fn configure(name: &str, args: &[String]) -> Result<(Cfg, usize), String> {
     let mut cfg = Cfg::scenario(name).ok_or("no such scenario")?;
     let mut limit = LIMIT;
-    let known = |name: &str| rule(name).ok_or(format!("no rule {name:?}"));
+    let known = |name: &str| rule_of(name).ok_or(format!("no rule {name:?}"));
     for arg in args {
         match arg.as_str() {
             "+all" => cfg.rules.extend(FIXES),
@@ -76,4 +93,9 @@ fn print(name: &str, outcome: &Outcome, quiet: bool) {
             println!("      {at}. {step}");
         }
     }
+}
+
+/// The rule of that name.
+fn rule_of(name: &str) -> Option<Rule> {
+    BASE.iter().chain(&FIXES).copied().find(|rule| rule.to_string() == name)
 }
