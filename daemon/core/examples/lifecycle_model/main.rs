@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use model::{
     check::{Finding, Outcome, explore},
-    rules::{BASE, CONTROLS, Cfg, FIXES, Rule, SCENARIOS},
+    rules::{BASE, CONTROLS, Cfg, FIXES, Rule},
 };
 
 #[path = "../../src/ledger/tests/model/mod.rs"]
@@ -21,6 +21,21 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Every scenario.
+const SCENARIOS: [&str; 11] = [
+    "one",
+    "lost-reply",
+    "two-crashes",
+    "outage",
+    "forbid",
+    "stranger",
+    "wipe",
+    "wipe-two",
+    "two",
+    "two-relist",
+    "two-again",
+];
 
 const LIMIT: usize = 25_000_000;
 

@@ -8,4 +8,5 @@ mod model;
 mod random;
 mod restart;
 mod review;
+mod trace;
 mod world;

@@ -23,10 +23,14 @@ const MACHINES_MAX: u32 = 12;
 const SERVER_TIME_OUT: i64 = 60;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -34,7 +38,7 @@ impl Dice {
         (z ^ z >> 31) % sides
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[usize::try_from(self.roll(from.len() as u64)).unwrap_or(0)])
     }
 }
@@ -61,7 +65,7 @@ impl Life {
     fn new(seed: u64) -> Self {
         Self {
             world: World::new(),
-            dice: Dice(seed),
+            dice: Dice::new(seed),
             sent: Vec::new(),
             late: Vec::new(),
             requests: Vec::new(),

@@ -58,21 +58,6 @@ pub(crate) const CONTROLS: [(&str, &[Rule]); 6] = [
     ("wipe", &[FAdoptPoll, FAdoptDl, FWipeTerm, FRebuildWait]),
 ];
 
-/// Every scenario.
-pub(crate) const SCENARIOS: [&str; 11] = [
-    "one",
-    "lost-reply",
-    "two-crashes",
-    "outage",
-    "forbid",
-    "stranger",
-    "wipe",
-    "wipe-two",
-    "two",
-    "two-relist",
-    "two-again",
-];
-
 /// Bounds of one search.
 #[derive(Clone)]
 pub(crate) struct Cfg {

@@ -5,9 +5,12 @@
 //! * hfd freezes an answer when it is decided, not when it is asked for first ("hfd: freezes the answer").
 //! * What HostFactory is told `succeed` for is the durable UID, whatever the cache shows.
 //! * A machine with a verdict is known gone without a return, so a later return of it ends at once.
-//! * A surplus pod is deleted before the machine has a verdict.
+//! * A surplus pod is deleted before the machine has a verdict, and an adopted pod that ended is deleted.
+//! * A rebuild judges what it adopts at once.
 //! * A stranger's pod behind a 409 fails only a machine that has no pod and no end, and only while the view is fresh.
 //! * A deletion asked for by a life whose journal is lost counts like anybody's.
+//! * A machine that was not asked for yet has no creates of earlier lives.
+//! * A journal without requests is empty at every start.
 //! * A rebuild that finds nothing to adopt is over.
 
 mod calls;

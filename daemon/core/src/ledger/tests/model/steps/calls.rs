@@ -111,7 +111,8 @@ impl Steps<'_> {
         let m = s.m[i];
         let told_fail = m.verdict == 1 && !(m.adopted == 1 && c.on(Rule::FAdoptDl));
         let lost = m.verdict == 2 && (m.c.uid == m.uid || c.on(Rule::FLostUid));
-        let surplus = c.as_hfd && m.uid != 0 && m.c.uid != m.uid;
+        let ended = m.verdict == 1 && m.c.ph == 3;
+        let surplus = c.as_hfd && (ended || m.uid != 0 && m.c.uid != m.uid);
         let can = s.live() && m.c.uid != 0 && m.c.term == 0 && m.del == 0 && s.up == 1;
         self.step("hfd: sends DELETE", i, can && (m.tomb == 1 || told_fail || lost || surplus), |t| {
             t.m[i].del = m.c.uid;

@@ -1,7 +1,10 @@
 //! What happens in the cluster and to the way to it: pods, strangers, operators, outages, crashes.
 
 use super::{
-    super::state::{B_CRASH, B_FLAP, B_FORBID, B_KILL, B_LOSS, B_OUT, B_WIPE, NOBODY, Pod, S},
+    super::{
+        rules::Cfg,
+        state::{B_CRASH, B_FLAP, B_FORBID, B_KILL, B_LOSS, B_OUT, B_WIPE, NOBODY, Pod, S},
+    },
     Steps,
 };
 
@@ -92,27 +95,28 @@ impl Steps<'_> {
     }
 
     pub(super) fn crashes(&mut self) {
-        let s = self.s;
+        let (s, c) = (self.s, self.c);
         self.step("crash or power cut, restart", NOBODY, s.b[B_CRASH] > 0, |t| {
             t.b[B_CRASH] -= 1;
-            restart(t, false);
+            restart(t, false, c);
             true
         });
         self.step("crash, journal deleted, restart", NOBODY, s.b[B_WIPE] > 0 && s.live(), |t| {
             t.b[B_WIPE] -= 1;
-            restart(t, true);
+            restart(t, true, c);
             true
         });
     }
 }
 
-fn restart(t: &mut S, wipe: bool) {
+fn restart(t: &mut S, wipe: bool, c: &Cfg) {
     t.drop_stream();
     (t.synced, t.settled, t.life, t.polledv) = (0, 0, 1, 0);
     for m in &mut t.m {
         m.old = (m.old + m.late + u8::from(m.act == 1)).min(2);
         (m.c, m.act, m.au, m.late) = (Pod::default(), 0, 0, 0);
-        if m.uid == 0 || m.old > 0 || wipe {
+        let unasked = c.as_hfd && t.jreq == 0;
+        if m.uid == 0 && !unasked || m.old > 0 || wipe {
             m.us = 1; // a POST can be under way only so long
         }
         if wipe {
@@ -122,5 +126,7 @@ fn restart(t: &mut S, wipe: bool) {
     if wipe {
         (t.jreq, t.jpol, t.jterm, t.mode) = (0, 0, 0, 1);
         t.ret = Default::default();
+    } else if c.as_hfd && t.jreq == 0 {
+        t.mode = 1;
     }
 }

@@ -84,6 +84,9 @@ impl Steps<'_> {
                     (m.verdict, m.gone) = (1, 1);
                 }
             }
+            for i in (0..c.n).filter(|_| c.as_hfd) {
+                commit(t, c, i);
+            }
             true
         });
     }
