@@ -10,6 +10,7 @@
 //! * A stranger's pod behind a 409 fails only a machine that has no pod and no end, and only while the view is fresh.
 //! * A deletion asked for by a life whose journal is lost counts like anybody's.
 //! * A machine that was not asked for yet has no creates of earlier lives.
+//! * What was unsettled in a life before the last counts only while a POST of it can land.
 //! * A journal without requests is empty at every start.
 //! * A rebuild that finds nothing to adopt is over.
 

@@ -115,9 +115,10 @@ fn restart(t: &mut S, wipe: bool, c: &Cfg) {
     for m in &mut t.m {
         m.old = (m.old + m.late + u8::from(m.act == 1)).min(2);
         (m.c, m.act, m.au, m.late) = (Pod::default(), 0, 0, 0);
-        let unasked = c.as_hfd && t.jreq == 0;
-        if m.uid == 0 && !unasked || m.old > 0 || wipe {
-            m.us = 1; // a POST can be under way only so long
+        // A POST can be under way only so long.
+        let unsettled = m.uid == 0 && !(c.as_hfd && t.jreq == 0) || m.old > 0 || wipe;
+        if unsettled || c.as_hfd {
+            m.us = u8::from(unsettled);
         }
         if wipe {
             (m.uid, m.ready, m.verdict, m.tomb, m.gone) = (0, 0, 0, 0, 0);
