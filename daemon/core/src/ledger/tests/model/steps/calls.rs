@@ -56,9 +56,9 @@ impl Steps<'_> {
             let have = if old { m.old } else { m.late };
             let mut t = s;
             if old {
-                t.m[i].old = have.saturating_sub(1)
+                t.m[i].old = have.saturating_sub(1);
             } else {
-                t.m[i].late = have.saturating_sub(1)
+                t.m[i].late = have.saturating_sub(1);
             }
             self.step("api: late POST never lands", i, have > 0, |now| {
                 *now = t;
@@ -135,9 +135,9 @@ impl Steps<'_> {
                 t.bad = if m.adopted == 1 { 10 } else { 4 };
             }
             if m.pod.ph == 0 {
-                t.m[i].pod = Pod::default()
+                t.m[i].pod = Pod::default();
             } else {
-                t.m[i].pod.term = 1
+                t.m[i].pod.term = 1;
             }
             t.emit(i)
         });
