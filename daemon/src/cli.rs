@@ -88,6 +88,11 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let surroundings = Surroundings::of_process();
+    #[cfg(debug_assertions)]
+    if let Err(problem) = hfd::crash_point::arm(|name| surroundings.variables.get(name).cloned()) {
+        eprintln!("hfd: {problem}");
+        return ExitCode::from(EX_USAGE);
+    }
     match cli.command {
         None => serve(&cli.flags, cli.rebuild_from_cluster, &surroundings),
         Some(Command::CheckConfig(flags)) => check_config(&flags, &surroundings),

@@ -16,6 +16,7 @@
 pub mod cache;
 mod clock;
 pub mod config;
+pub mod crash_point;
 pub mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -5,7 +5,11 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::{Engine, EngineError, PROBE_DISK_EVERY, Refusal, Waiting, context, log};
-use crate::{clock, journal::CommitError};
+use crate::{
+    clock,
+    crash_point::{self, Point},
+    journal::CommitError,
+};
 
 impl Engine {
     /// Starts a commit when there is something to commit and none is in flight.
@@ -21,6 +25,7 @@ impl Engine {
         }
         match result {
             Ok(()) => {
+                crash_point::pass(Point::AfterJournal);
                 let Self { commits, ledger, published, actuator, .. } = self;
                 let waiting = commits.durable(ledger, context(self.started, &self.cache), |batch| {
                     log::ends(batch, published);
@@ -28,7 +33,11 @@ impl Engine {
                     actuator.forget_ended(batch);
                 });
                 self.probe_disk_at = None;
-                waiting.into_iter().for_each(|tell| tell(Ok(())));
+                if !waiting.is_empty() {
+                    crash_point::pass(Point::BeforeReply);
+                    waiting.into_iter().for_each(|tell| tell(Ok(())));
+                    crash_point::pass(Point::AfterReply);
+                }
                 Ok(())
             }
             Err(CommitError::Full(why)) => {
@@ -60,7 +69,10 @@ impl Engine {
         reply: oneshot::Sender<Result<RequestId, Refusal>>,
     ) {
         match decided {
-            Ok(id) => self.reply_when_durable(Box::new(move |result| drop(reply.send(result.map(|()| id))))),
+            Ok(id) => {
+                crash_point::pass(Point::AfterDecide);
+                self.reply_when_durable(Box::new(move |result| drop(reply.send(result.map(|()| id)))));
+            }
             Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }

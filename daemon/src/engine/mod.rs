@@ -26,7 +26,7 @@ use std::{
 use hfd_core::{
     commits::Commits,
     id::RequestId,
-    ledger::{Denied, Ledger},
+    ledger::{CallEnd, Denied, Ledger},
     outcome::{ListOutcome, NamespaceOutcome},
     view::Ctx,
 };
@@ -39,6 +39,7 @@ pub use self::handle::{Command, EngineHandle, Refusal};
 use crate::{
     cache::PodCache,
     clock,
+    crash_point::{self, Point},
     journal::{CommitError, Journal},
     kube::{Link, Seen},
     published::{Health, Published},
@@ -245,6 +246,7 @@ impl Engine {
             }
         }
         if let Some(rebuilt) = self.ledger.take_rebuilt() {
+            crash_point::pass(Point::DuringRebuild);
             info!(requests = rebuilt.requests, machines = rebuilt.machines, "rebuilt from the cluster");
             for reply in std::mem::take(&mut self.rebuilds) {
                 let tell = move |result: Result<(), Refusal>| drop(reply.send(result.map(|()| rebuilt)));
@@ -283,6 +285,7 @@ impl Engine {
             }
             Command::Polled { ids, reply } => {
                 self.ledger.polled(&ids);
+                crash_point::pass(Point::AfterDecide);
                 // A poll is answered even when the mark cannot be made durable now.
                 self.reply_when_durable(Box::new(move |_| {
                     let _gone = reply.send(()); // the caller may have left
@@ -316,6 +319,7 @@ impl Engine {
                 self.step(|ledger, ctx| ledger.pods_seen(ctx, &names));
             }
             Seen::ListDone { swept } => {
+                crash_point::pass(Point::AfterSync);
                 info!(pods = self.cache.len(), vanished = swept.len(), "the cluster's pods are listed");
                 self.step(|ledger, ctx| ledger.list_done(ctx, &swept));
             }
@@ -345,6 +349,11 @@ impl Engine {
     fn outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Call { target, slot, end } => {
+                match end {
+                    CallEnd::Create(_) => crash_point::pass(Point::BetweenCreates),
+                    CallEnd::Delete(_) => crash_point::pass(Point::BetweenDeletes),
+                    CallEnd::Look(_) => {}
+                }
                 self.step(|ledger, ctx| ledger.call_ended(ctx, &target, &slot, end));
             }
             Outcome::Listed(outcome) => {

@@ -20,6 +20,7 @@ use super::{
     Manifests, OpenError,
     values::{Kind, Template, key, optional_address, optional_request_id, optional_uid, origin, request_id},
 };
+use crate::crash_point::{self, Point};
 
 /// Reads everything; requests and returns come in the order of their acceptance.
 pub(super) fn load(connection: &Connection, path: &Path) -> Result<(Restored, Manifests), OpenError> {
@@ -27,6 +28,7 @@ pub(super) fn load(connection: &Connection, path: &Path) -> Result<(Restored, Ma
     let meta = reader.meta()?;
     let manifests = reader.manifests()?;
     let requests = reader.requests(&manifests)?;
+    crash_point::pass(Point::DuringReplay);
     let returns = reader.returns()?;
     Ok((Restored { meta, requests, returns }, manifests))
 }

@@ -20,6 +20,7 @@ use super::{
     status::Facts,
     write::write,
 };
+use crate::crash_point::{self, Point};
 
 /// A log of this many pages (16 MiB) is copied into the database by the commit that reaches it; the next one starts
 /// the log over. Large enough that no burst pays for it often.
@@ -173,7 +174,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "synchronous", crash_point::synchronous())?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
     Ok(connection)
@@ -239,7 +240,10 @@ fn settle(connection: &Connection, path: &Path, log: &Path) -> Result<(), OpenEr
 
 fn empty_log(connection: &Connection) -> rusqlite::Result<()> {
     // Its row tells of other connections in the way; there are none.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    crash_point::pass(Point::BeforeCheckpoint);
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    crash_point::pass(Point::AfterCheckpoint);
+    Ok(())
 }
 
 /// Bytes of a file; 0 when there is none.

@@ -10,6 +10,7 @@ use hfd_core::{
 use rusqlite::{CachedStatement, Connection, Result, Transaction, TransactionBehavior, params};
 
 use super::values::{Address, Kind, stored_manifest, stored_origin};
+use crate::crash_point::{self, Point};
 
 const META: &str = "
 UPDATE meta SET journal = ?1, namespace = ?2, adopted_journals = ?3, alive_at = ?4 WHERE only = 1";
@@ -74,6 +75,7 @@ pub(super) fn write(connection: &mut Connection, changes: &[Change]) -> Result<(
         // Last, because a request later in the batch may use the manifest of one that it forgets.
         transaction.prepare_cached(FORGET_UNUSED_MANIFESTS)?.execute([])?;
     }
+    crash_point::pass(Point::InJournal);
     transaction.commit()
 }
 

@@ -35,6 +35,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::{debug, warn};
 
 use super::{Peer, Service};
+use crate::crash_point::{self, Point};
 
 /// Callers that wait to be accepted; Linux caps it at net.core.somaxconn (4096).
 const BACKLOG: u32 = 4096;
@@ -171,7 +172,12 @@ where
 {
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        service.clone().call(request)
+        let mut service = service.clone();
+        async move {
+            let answer = service.call(request).await;
+            crash_point::pass(Point::BeforeAnswer);
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -185,6 +191,7 @@ where
             connection.await
         }
     };
+    crash_point::pass(Point::AfterAnswer);
     if let Err(error) = ended {
         debug!(%error, peer_pid = peer.pid, "a connection ended early");
     }

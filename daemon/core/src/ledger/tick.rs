@@ -72,7 +72,7 @@ impl Ledger {
             self.give_sign_of_life(ctx);
         }
         if now >= self.clocks.forget_at {
-            self.clocks.forget_at = now + FORGET_EVERY;
+            self.clocks.forget_at = now + FORGET_EVERY.min(self.policy.keep);
             self.forget_old(ctx);
         }
     }
