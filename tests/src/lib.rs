@@ -20,6 +20,7 @@ pub mod gate;
 pub mod hostfactory;
 pub mod http;
 pub mod process;
+pub mod proof;
 pub mod script;
 pub mod template;
 pub mod testbed;

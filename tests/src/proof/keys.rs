@@ -1,0 +1,111 @@
+//! Keys: the same key with the same body is one request, one after the other, at once, and across crashes; with another
+//! body it is refused. Also what a caller does about its doubts once hfd serves again.
+
+use std::thread;
+
+use anyhow::{Result, bail, ensure};
+
+use super::{
+    call::{Way, call},
+    caller::{Caller, LONG, demand},
+    load::Ground,
+};
+use crate::{
+    answer::epoch_seconds,
+    script::{Reply, Verb},
+};
+
+/// A key and what it was used for.
+#[derive(Debug, Clone)]
+pub(super) struct Keyed {
+    pub(super) key: String,
+    template: &'static str,
+    count: u64,
+    first_sent: u64,
+    pub(super) id: Option<String>,
+}
+
+impl Caller {
+    /// A new key, by one call or by three at once: they must all be one request.
+    pub(super) fn request_with_key(&mut self, ground: &Ground<'_>) -> Result<()> {
+        let (template, count) = self.demand();
+        let key = format!("proof-{}-{}", self.number, self.random.word(10));
+        self.keys.push(Keyed { key, template, count, first_sent: epoch_seconds(), id: None });
+        let together = if self.random.chance(300) { 3 } else { 1 };
+        self.send_key(ground, self.keys.len() - 1, together)
+    }
+
+    /// A key used before, with its own body.
+    pub(super) fn repeat_key(&mut self, ground: &Ground<'_>) -> Result<()> {
+        if self.keys.is_empty() {
+            return self.request(ground);
+        }
+        let which = self.random.within(0..=self.keys.len() - 1);
+        let together = self.random.within(1..=2);
+        self.send_key(ground, which, together)
+    }
+
+    fn send_key(&mut self, ground: &Ground<'_>, which: usize, together: usize) -> Result<()> {
+        let keyed = self.keys[which].clone();
+        let input = demand(keyed.template, keyed.count);
+        let seconds = self.seconds();
+        let way = Way::Hfctl { socket: ground.socket, seconds, key: Some(&keyed.key) };
+        let replies: Vec<Result<Reply>> = thread::scope(|scope| {
+            let calls: Vec<_> =
+                (0..together).map(|_| scope.spawn(|| call(way, Verb::RequestMachines, &input))).collect();
+            calls.into_iter().map(|call| call.join().expect("a call does not panic")).collect()
+        });
+        for reply in replies {
+            let reply = reply?;
+            if !self.count("request with key", &reply) {
+                continue;
+            }
+            let known = self.keys[which].id.clone();
+            if let Some(known) = known {
+                let again = reply.json["requestId"].as_str();
+                ensure!(again == Some(&known), "key {} was {known} and is now {again:?}", keyed.key);
+                self.tally.same_key += 1;
+            } else {
+                let (template, count) = (keyed.template, keyed.count);
+                let id = self.accepted(ground, &input, keyed.first_sent, &reply, template, count)?;
+                self.keys[which].id = Some(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// A key that is known to be taken, with another body: refused.
+    pub(super) fn other_body(&mut self, ground: &Ground<'_>) -> Result<()> {
+        let taken: Vec<&Keyed> = self.keys.iter().filter(|keyed| keyed.id.is_some()).collect();
+        let Some(keyed) = self.random.one_of(&taken).map(|keyed| (*keyed).clone()) else {
+            return self.request_with_key(ground);
+        };
+        let way = Way::Hfctl { socket: ground.socket, seconds: LONG, key: Some(&keyed.key) };
+        let reply = call(way, Verb::RequestMachines, &demand(keyed.template, keyed.count + 1))?;
+        ensure!(reply.code != 0, "key {} of {:?} was taken for another body", keyed.key, keyed.id);
+        self.tally.other_body += u64::from(reply.message().contains(&keyed.key));
+        Ok(())
+    }
+
+    /// Sends again what it is in doubt about: keys without an id, returns without an answer.
+    ///
+    /// # Errors
+    /// A violation, or that there is still no answer.
+    pub fn resolve(&mut self, ground: &Ground<'_>) -> Result<()> {
+        for which in 0..self.keys.len() {
+            if self.keys[which].id.is_none() {
+                self.send_key(ground, which, 1)?;
+            }
+        }
+        if let Some(open) = self.keys.iter().find(|keyed| keyed.id.is_none()) {
+            bail!("key {} has no answer although hfd serves", open.key);
+        }
+        let doubtful: Vec<String> = self.doubtful.iter().cloned().collect();
+        let way = Way::Hfctl { socket: ground.socket, seconds: LONG, key: None };
+        ensure!(
+            doubtful.is_empty() || self.give_back(ground, way, &doubtful)?,
+            "a return has no answer although hfd serves"
+        );
+        Ok(())
+    }
+}
