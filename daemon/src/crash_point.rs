@@ -1,8 +1,8 @@
 //! Hooks for the proofs in `tests/`: places where the process kills itself, a journal that syncs less, a retention of
 //! seconds.
 //!
-//! They exist in **debug builds only**. A release build has neither the code nor the names: there every function here is
-//! empty or a constant, so that no environment variable can weaken what is installed.
+//! They exist in **debug builds only**. A release build has neither the code nor the names: there every function here
+//! is empty or a constant, so that no environment variable can weaken what is installed.
 //!
 //! | variable | meaning |
 //! |---|---|

@@ -2,8 +2,8 @@
 
 use tests::proof::kill::Plan;
 
-/// What was acknowledged ends right, nothing is doubled, nothing orphaned, nothing unsaid: with keys and without, through
-/// `hfctl` and the scripts.
+/// What was acknowledged ends right, nothing is doubled, nothing orphaned, nothing unsaid: with keys and without,
+/// through `hfctl` and the scripts.
 #[test]
 fn killed_two_hundred_times_under_load_it_loses_doubles_orphans_and_unsays_nothing() {
     let plan = Plan { kills: 200, callers: 10, seed: 1 };

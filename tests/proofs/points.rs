@@ -1,6 +1,11 @@
 //! Death at each named point (`reliability.md`, "Process"), with each verb under way that passes it.
 
-use tests::proof::points::{POINTS, die_at, rebuild};
+use std::{fs, process::Command};
+
+use tests::{
+    bins,
+    proof::points::{POINTS, die_at, rebuild},
+};
 
 #[track_caller]
 fn survives(name: &str) {
@@ -42,4 +47,25 @@ points! {
 #[test]
 fn killed_in_a_rebuild_the_next_rebuild_adopts_the_same_and_touches_nothing() {
     rebuild(1).unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+/// The file with the hooks compiled as a release build does it has no trace of them; the debug binary has all.
+#[test]
+fn a_release_build_has_neither_the_points_nor_the_variables() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let object = dir.path().join("hooks.o");
+    let compiled = Command::new("rustc")
+        .args(["--edition", "2024", "--crate-type", "lib", "-C", "debug-assertions=off", "--emit", "obj", "-o"])
+        .arg(&object)
+        .arg(bins::source_root().join("daemon/src/crash_point.rs"))
+        .output()
+        .expect("rustc is there where cargo is");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let (release, debug) = (fs::read(object).expect("just made"), fs::read(bins::hfd()).expect("built"));
+    let has = |binary: &[u8], text: &str| binary.windows(text.len()).any(|part| part == text.as_bytes());
+    let points = POINTS.iter().filter_map(|point| point.name.split(':').next());
+    for text in points.chain(["during-rebuild", "HFD_CRASH_POINT", "HFD_TEST_SYNCHRONOUS", "HFD_TEST_KEEP"]) {
+        assert!(has(&debug, text), "{text} is not what the hooks are called");
+        assert!(!has(&release, text), "{text} is in a release build");
+    }
 }

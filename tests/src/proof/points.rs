@@ -119,8 +119,8 @@ fn dies(daemon: &mut Daemon) -> Result<()> {
     Ok(())
 }
 
-/// Death in a rebuild, after it has adopted and before that is durable: the next rebuild finds everything again, nothing
-/// is created or deleted by either, and what runs can be returned by name.
+/// Death in a rebuild, after it has adopted and before that is durable: the next rebuild finds everything again,
+/// nothing is created or deleted by either, and what runs can be returned by name.
 ///
 /// # Errors
 /// The first violation.

@@ -74,8 +74,8 @@ struct Bound {
     slack: u64,
 }
 
-/// The log is copied and started over at 16 MiB, the allocator gives memory back in steps, and each call under way has a
-/// connection.
+/// The log is copied and started over at 16 MiB, the allocator gives memory back in steps, and each call under way has
+/// a connection.
 const BOUNDS: [Bound; 5] = [
     Bound { name: "resident KiB", read: |sample| sample.rss, slack: 8 << 10 },
     Bound { name: "file descriptors", read: |sample| sample.files, slack: 16 },
