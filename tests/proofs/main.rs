@@ -4,4 +4,5 @@
 
 mod kill;
 mod points;
+mod power_cut;
 mod soak;

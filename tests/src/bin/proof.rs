@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use tests::proof::{kill, points, soak};
+use tests::proof::{kill, points, power_cut, soak};
 
 #[derive(Debug, Parser)]
 #[command(name = "proof", about = "Long proofs on the real hfd and hfctl")]
@@ -52,6 +52,21 @@ enum Proof {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Power cuts under load, on a disk that loses what was not synced (root and /dev/fuse)
+    PowerCut {
+        /// How often
+        #[arg(long, default_value_t = 200)]
+        cuts: usize,
+        /// Callers at once
+        #[arg(long, default_value_t = 8)]
+        callers: usize,
+        /// Seed
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// A control instead: cuts until loss is seen, and fails when none is
+        #[arg(long)]
+        weakness: Option<power_cut::Weakness>,
+    },
 }
 
 type Rows = Vec<(String, u64)>;
@@ -89,6 +104,14 @@ fn prepare(proof: Proof) -> (String, Box<dyn FnOnce() -> Result<Rows>>) {
         Proof::Soak { duration, callers, seed } => {
             let plan = soak::Plan { duration, callers, seed, forgets: true };
             (plan.again(), Box::new(move || flat(&plan.run(&say)?)))
+        }
+        Proof::PowerCut { cuts, callers, seed, weakness: None } => {
+            let plan = power_cut::Plan { cuts, callers, seed };
+            (plan.again(), Box::new(move || Ok(plan.run(&say)?.rows())))
+        }
+        Proof::PowerCut { cuts, seed, weakness: Some(weakness), .. } => {
+            let again = power_cut::again_with(weakness, cuts, seed);
+            (again, Box::new(move || Ok(power_cut::control(weakness, cuts, seed)?.rows())))
         }
     }
 }

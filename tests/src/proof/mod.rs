@@ -2,6 +2,7 @@
 //! afterwards every acknowledgement and the whole cluster are judged.
 //!
 //! ```text
+//!   kill, points, soak, power_cut      what happens to hfd, and when it is judged
 //!        │
 //!   load ── caller × n ──> hfctl, scripts ──> hfd ──> cluster (a process of its own, survives every kill)
 //!        │                                               │
@@ -19,5 +20,6 @@ pub mod kill;
 pub mod load;
 pub mod lossy;
 pub mod points;
+pub mod power_cut;
 pub mod site;
 pub mod soak;

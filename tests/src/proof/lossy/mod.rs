@@ -105,6 +105,11 @@ impl LossyDisk {
         self.shared.image().capacity = bytes;
     }
 
+    /// Its room, free or not.
+    pub fn capacity(&self) -> u64 {
+        self.shared.image().capacity
+    }
+
     /// Bytes that can still be written.
     ///
     /// # Panics

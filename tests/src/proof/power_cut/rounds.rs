@@ -1,0 +1,237 @@
+//! Load, cut, restore, start, ask; from time to time the judge.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    Ground, Host, Weakness,
+    moment::{Moment, choose_survival},
+    unknown,
+};
+use crate::{
+    hostfactory::random::Random,
+    proof::{
+        caller::Tally,
+        judge::{Judged, give_all_back, judge},
+        load::{Load, Mix},
+        lossy::Survival,
+        site::{Site, wait_until},
+    },
+};
+
+/// Cuts on one journal; then a new one, so that a start stays short.
+const A_ROUND: usize = 50;
+/// Cuts between two judgements.
+const BETWEEN: usize = 10;
+/// Ids that are acknowledged before a control cuts.
+const SOME: usize = 8;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Power cuts.
+    pub cuts: usize,
+    /// Callers at once.
+    pub callers: usize,
+    /// Seed.
+    pub seed: u64,
+}
+
+/// What came out.
+#[derive(Debug, Default, Clone)]
+pub struct Report {
+    /// Power cuts.
+    pub cuts: usize,
+    /// Of them, while hfd was starting.
+    pub while_starting: usize,
+    /// Of them, with unsynced bytes on the disk.
+    pub with_unsynced: usize,
+    /// After so many hfd had ended by itself before it was killed.
+    pub ended_by_itself: usize,
+    /// Unsynced changes of bytes and of names, of all cuts.
+    pub unsynced: (usize, usize),
+    /// Writes and fsyncs of the disk.
+    pub disk: (u64, u64),
+    /// Sums of the judgements.
+    pub judged: Judged,
+    /// Calls.
+    pub tally: Tally,
+    /// Time for it all.
+    pub took: Duration,
+}
+
+impl Plan {
+    /// The command that repeats it.
+    pub fn again(&self) -> String {
+        format!("proof power-cut --cuts {} --callers {} --seed {}", self.cuts, self.callers, self.seed)
+    }
+
+    /// Runs it, and says how it goes.
+    ///
+    /// # Errors
+    /// The first violation; what is needed to look into it is kept and named.
+    pub fn run(self, say: &dyn Fn(&str)) -> Result<Report> {
+        let mut report = Report::default();
+        let begun = Instant::now();
+        for round in 0.. {
+            let cuts = A_ROUND.min(self.cuts - report.cuts);
+            if cuts == 0 {
+                break;
+            }
+            let seed = self.seed.wrapping_add(round);
+            let mut ground = Ground::open(seed)?;
+            if let Err(error) = self.round(&mut ground, seed, cuts, &mut report) {
+                let kept = ground.keep();
+                return Err(error.context(format!("round {round}, kept in {}", kept.display())));
+            }
+            say(&format!("{} power cuts, {:.0?}", report.cuts, begun.elapsed()));
+        }
+        report.took = begun.elapsed();
+        Ok(report)
+    }
+
+    fn round(self, ground: &mut Ground, seed: u64, cuts: usize, report: &mut Report) -> Result<()> {
+        let mut random = Random::of(seed, "power cuts");
+        let mut load = Load::new(seed, self.callers);
+        let Ground { host, site } = ground;
+        host.start()?;
+        let mut left = cuts;
+        while left > 0 {
+            let now = BETWEEN.min(left);
+            left -= now;
+            load.during(site, Mix::All, |so_far| {
+                (0..now).try_for_each(|_| one_cut(host, site, &mut random, so_far, report))
+            })?;
+            judge(&mut load, site).with_context(|| format!("after {} power cuts", report.cuts))?;
+        }
+        let judged = judge(&mut load, site)?;
+        give_all_back(&mut load, site).context("at the end of the round")?;
+        report.judged.add(&judged);
+        report.tally.add(&load.tally());
+        let counts = host.disk.counts();
+        report.disk = (report.disk.0 + counts.writes, report.disk.1 + counts.syncs);
+        let daemon = host.daemon.as_mut().context("it was started")?;
+        ensure!(daemon.terminate().success(), "hfd did not stop cleanly at the end of the round");
+        Ok(())
+    }
+}
+
+fn one_cut(
+    host: &mut Host,
+    site: &Site,
+    random: &mut Random,
+    so_far: &dyn Fn() -> Vec<String>,
+    report: &mut Report,
+) -> Result<()> {
+    let (moment, survival) = (Moment::choose(random), choose_survival(random));
+    let met = host.cut_at(moment)?;
+    let what = || format!("power cut {}: {moment:?}, {survival:?}, {met:?}", report.cuts + 1);
+    host.come_back(survival, random).with_context(what)?;
+    let acknowledged = so_far();
+    let lost = unknown(site, &acknowledged).with_context(what)?;
+    ensure!(lost.is_empty(), "{}: of {} acknowledged ids are lost: {lost:?}", what(), acknowledged.len());
+    report.cuts += 1;
+    report.while_starting += usize::from(met.while_starting);
+    report.ended_by_itself += usize::from(met.ended_by_itself);
+    report.with_unsynced += usize::from(met.unsynced.contents > 0);
+    report.unsynced.0 += met.unsynced.contents;
+    report.unsynced.1 += met.unsynced.names;
+    Ok(())
+}
+
+/// What a control came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// Cuts until loss was seen.
+    pub cuts: usize,
+    /// Ids acknowledged before.
+    pub acknowledged: usize,
+    /// Of them lost.
+    pub lost: usize,
+}
+
+/// A control: hfd or its disk is weak. Cuts until an acknowledged id is lost, at most `cuts` times.
+///
+/// # Errors
+/// When nothing is lost in so many cuts, or hfd does not come back.
+pub fn control(weakness: Weakness, cuts: usize, seed: u64) -> Result<Seen> {
+    let mut random = Random::of(seed, "control");
+    for cut in 1..=cuts {
+        // A journal of its own for each: with loss behind them the callers' books contradict everything that follows.
+        let mut ground = Ground::open(seed.wrapping_add(cut as u64))?;
+        if weakness == Weakness::Normal {
+            ground.host.spec.env.insert("HFD_TEST_SYNCHRONOUS".to_owned(), "NORMAL".to_owned());
+        }
+        let Ground { host, site } = &mut ground;
+        host.start()?;
+        if weakness == Weakness::LyingFsync {
+            host.disk.let_fsync_lie();
+        }
+        let mut seen = None;
+        let mut load = Load::new(seed, 4);
+        // What callers find wrong afterwards is the loss itself.
+        let called = load.during(site, Mix::All, |so_far| {
+            wait_until(Duration::from_secs(60), "some ids are acknowledged", || Ok(so_far().len() >= SOME))?;
+            host.cut_at(Moment::After(Duration::ZERO))?;
+            let acknowledged = so_far();
+            host.come_back(Survival::Nothing, &mut random)?;
+            let lost = unknown(site, &acknowledged)?.len();
+            seen = Some(Seen { cuts: cut, acknowledged: acknowledged.len(), lost });
+            Ok(())
+        });
+        match seen {
+            Some(seen) if seen.lost > 0 => return Ok(seen),
+            Some(_) => {}
+            None => called.context("the control came to no cut")?,
+        }
+    }
+    anyhow::bail!("{cuts} power cuts with {weakness:?} lost nothing that was acknowledged: the proof can't see loss")
+}
+
+/// The command that repeats a control.
+pub fn again_with(weakness: Weakness, cuts: usize, seed: u64) -> String {
+    let name = match weakness {
+        Weakness::Normal => "normal",
+        Weakness::LyingFsync => "lying-fsync",
+    };
+    format!("proof power-cut --weakness {name} --cuts {cuts} --seed {seed}")
+}
+
+impl Seen {
+    /// Rows of the summary.
+    pub fn rows(&self) -> Vec<(String, u64)> {
+        [
+            ("power cuts until loss was seen", self.cuts),
+            ("ids acknowledged", self.acknowledged),
+            ("of them lost", self.lost),
+        ]
+        .map(|(what, count)| (what.to_owned(), count as u64))
+        .into()
+    }
+}
+
+impl Report {
+    /// Rows of the summary.
+    pub fn rows(&self) -> Vec<(String, u64)> {
+        let mut rows: Vec<(String, u64)> = [
+            ("power cuts", self.cuts as u64),
+            ("of them while hfd was starting", self.while_starting as u64),
+            ("of them with unsynced bytes", self.with_unsynced as u64),
+            ("hfd had ended by itself", self.ended_by_itself as u64),
+            ("unsynced changes of bytes", self.unsynced.0 as u64),
+            ("unsynced changes of names", self.unsynced.1 as u64),
+            ("writes of the disk", self.disk.0),
+            ("fsyncs of the disk", self.disk.1),
+            ("ids acknowledged", self.judged.acknowledged),
+            ("known without acknowledgement", self.judged.unacknowledged),
+            ("machines asked for", self.judged.machines),
+            ("names with exactly one pod ever", self.judged.names),
+            ("milliseconds per cut", u64::try_from(self.took.as_millis()).unwrap_or(0) / self.cuts.max(1) as u64),
+        ]
+        .map(|(what, count)| (what.to_owned(), count))
+        .into();
+        rows.extend(self.tally.rows());
+        rows
+    }
+}
