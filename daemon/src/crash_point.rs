@@ -6,9 +6,12 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `HFD_CRASH_POINT=NAME[:NTH]` | SIGKILL to ourselves when the named point is passed for the nth time |
+//! | `HFD_CRASH_POINT=NAME[:NTH][+MS]` | SIGKILL to ourselves when the named point is passed for the nth time, MS later |
 //! | `HFD_TEST_SYNCHRONOUS=NORMAL` | `PRAGMA synchronous` of the journal, so that a power cut must lose data |
 //! | `HFD_TEST_KEEP=SECONDS` | `retention.keep` below its bound, so that a short soak sees retention at work |
+//!
+//! The pause holds the thread that passes the point, as a slow disk would; what other threads let out meanwhile may only
+//! be what was durable before.
 //!
 //! A kill from outside hits a point by luck; a named point is hit by every run, also when code moves. SIGKILL and not a
 //! panic or an exit: nothing may unwind, flush or close.
@@ -100,6 +103,8 @@ mod hooks {
         point: Point,
         /// Times that it is still to be passed.
         left: AtomicU64,
+        /// Between the point and the death.
+        pause: Duration,
     }
 
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
@@ -124,7 +129,11 @@ mod hooks {
     }
 
     fn read_point(value: &str) -> Result<Armed, String> {
-        let (name, nth) = value.split_once(':').unwrap_or((value, "1"));
+        let (passed, pause) = value.split_once('+').unwrap_or((value, "0"));
+        let Ok(pause) = pause.parse().map(Duration::from_millis) else {
+            return Err(format!("{CRASH_POINT} is {value}: what follows the plus counts milliseconds"));
+        };
+        let (name, nth) = passed.split_once(':').unwrap_or((passed, "1"));
         let nth = nth.parse().ok().filter(|nth| *nth > 0);
         let Some(nth) = nth else {
             return Err(format!("{CRASH_POINT} is {value}: what follows the colon counts from 1"));
@@ -134,12 +143,13 @@ mod hooks {
             let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
             return Err(format!("{CRASH_POINT} is {value}; there are {}", names.join(", ")));
         };
-        Ok(Armed { point, left: AtomicU64::new(nth) })
+        Ok(Armed { point, left: AtomicU64::new(nth), pause })
     }
 
     pub(super) fn pass(point: Point) {
         let Some(Some(armed)) = ARMED.get() else { return };
         if armed.point == point && armed.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            thread::sleep(armed.pause);
             // Cannot fail for our own process; and nothing after this point may run either way.
             let _killed = kill_process(getpid(), Signal::KILL);
             loop {
@@ -171,6 +181,8 @@ mod hooks {
             let left = |value: &str| read_point(value).map(|armed| armed.left.into_inner());
             assert_eq!(left("in-journal"), Ok(1));
             assert_eq!(left("in-journal:7"), Ok(7));
+            assert_eq!(left("in-journal:7+20"), Ok(7));
+            assert!(left("in-journal+x").is_err());
             assert!(left("in-journal:0").is_err());
             assert!(left("in-journal:x").is_err());
         }

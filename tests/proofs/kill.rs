@@ -11,6 +11,7 @@ fn killed_two_hundred_times_under_load_it_loses_doubles_orphans_and_unsays_nothi
     assert_eq!(report.kills, 200);
     // A proof in which one of these never happened would have proven less than it says.
     assert!(report.while_starting > 0 && report.while_starting < report.kills, "{report:?}");
+    assert!(report.in_slow_commits > 0, "{report:?}");
     assert!(report.judged.acknowledged > 200, "{report:?}");
     assert!(report.tally.same_key > 0 && report.tally.other_body > 0, "{report:?}");
     assert!(report.tally.failed.values().sum::<u64>() > 0, "no call failed: {report:?}");

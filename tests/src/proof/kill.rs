@@ -1,7 +1,9 @@
 //! kill -9 at random moments under load, thousands of times, judged from time to time.
 
 use std::{
-    fs, thread,
+    fs,
+    os::unix::process::ExitStatusExt,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -12,7 +14,11 @@ use super::{
     load::{Load, Mix},
     site::Site,
 };
-use crate::{daemon::Daemon, hostfactory::random::Random, proof::caller::Tally};
+use crate::{
+    daemon::{Daemon, DaemonSpec},
+    hostfactory::random::Random,
+    proof::caller::Tally,
+};
 
 /// Kills on one journal; then a new one, so that a start stays short.
 const A_ROUND: usize = 100;
@@ -21,6 +27,9 @@ const BETWEEN: usize = 25;
 
 /// How long hfd stays down now and then.
 const DOWN: Duration = Duration::from_millis(1_500);
+
+/// A life with work to do has committed often within this.
+const AT_MOST: Duration = Duration::from_secs(2);
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +49,8 @@ pub struct Report {
     pub kills: usize,
     /// Of them, while hfd was still starting.
     pub while_starting: usize,
+    /// Beside them, deaths inside a commit that took long.
+    pub in_slow_commits: usize,
     /// Judgements.
     pub judgements: usize,
     /// Sums of all rounds.
@@ -91,6 +102,10 @@ impl Plan {
                 for _ in 0..now {
                     let serving = live_and_die(&mut daemon, &mut random)?;
                     report.while_starting += usize::from(!serving);
+                    if random.chance(150) {
+                        daemon = Daemon::start_only(slow_commit(site, &mut random));
+                        report.in_slow_commits += usize::from(dies_slowly(&mut daemon)?);
+                    }
                     if random.chance(50) {
                         // Longer than the shorter time-outs of callers: some calls must fail, and say so.
                         thread::sleep(DOWN);
@@ -137,6 +152,28 @@ fn live_and_die(daemon: &mut Daemon, random: &mut Random) -> Result<bool> {
     Ok(String::from_utf8_lossy(own).contains("serving"))
 }
 
+/// A life in which some commit takes long and then never happens: whatever of it was let out before is unsaid.
+fn slow_commit(site: &Site, random: &mut Random) -> DaemonSpec {
+    let mut spec = site.spec.clone();
+    let point = format!("in-journal:{}+{}", random.within(1..=30), random.within(20..=150));
+    spec.env.insert("HFD_CRASH_POINT".to_owned(), point);
+    spec
+}
+
+/// Waits for that death, and kills a life that has too little to write; whether it came.
+fn dies_slowly(daemon: &mut Daemon) -> Result<bool> {
+    let begun = Instant::now();
+    while begun.elapsed() < AT_MOST {
+        match daemon.process().try_ended() {
+            Some(ended) if ended.signal() == Some(9) => return Ok(true),
+            Some(ended) => bail!("hfd ended by itself with {ended}:\n{}", daemon.log_tail(40)),
+            None => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+    daemon.kill9();
+    Ok(false)
+}
+
 impl Judged {
     /// Adds another round's.
     pub fn add(&mut self, other: &Self) {
@@ -154,6 +191,7 @@ impl Report {
         let mut rows: Vec<(String, u64)> = [
             ("kill -9", self.kills as u64),
             ("of them before hfd served", self.while_starting as u64),
+            ("beside them, deaths in a slow commit", self.in_slow_commits as u64),
             ("judgements", self.judgements as u64),
             ("ids acknowledged", self.judged.acknowledged),
             ("known without acknowledgement", self.judged.unacknowledged),
