@@ -219,7 +219,16 @@ pub async fn run(
     }
     drop(state_dir);
     info!("stopped");
-    ended.and(calls_ended).and(rest_ended)
+    cause([ended, calls_ended, rest_ended])
+}
+
+/// Why the parts ended: the first failure that says more than that a part ended. When the engine fails, the parts that
+/// feed it end as well, and may be noticed first.
+fn cause(ends: [Result<(), RunError>; 3]) -> Result<(), RunError> {
+    let bare = |error: &RunError| matches!(error, RunError::PartEnded(_) | RunError::Engine(EngineError::PartEnded(_)));
+    let (mut bare, causes): (Vec<_>, Vec<_>) = ends.into_iter().filter_map(Result::err).partition(bare);
+    bare.splice(0..0, causes);
+    bare.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Owns every task; the unexpected end of one is an event, not a loss.
@@ -358,5 +367,22 @@ fn settings(config: &Config) -> Settings {
         told_or_unasked: config.returns.phantom_after,
         emit_available_number: config.templates.emit_available_number,
         config_warnings: config.warnings.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::CommitError;
+
+    #[test]
+    fn a_failed_journal_is_the_cause_although_the_end_of_the_pod_watch_was_noticed_first() {
+        let journal = || Err(RunError::Engine(EngineError::Journal(CommitError::Fatal("fsync".to_owned()))));
+        let watch = || Err(RunError::PartEnded("pod watch"));
+        for ends in [[watch(), Ok(()), journal()], [watch(), journal(), Ok(())], [journal(), Ok(()), watch()]] {
+            assert!(matches!(cause(ends), Err(RunError::Engine(EngineError::Journal(_)))));
+        }
+        assert!(matches!(cause([watch(), Ok(()), Ok(())]), Err(RunError::PartEnded("pod watch"))));
+        assert!(cause([Ok(()), Ok(()), Ok(())]).is_ok());
     }
 }
