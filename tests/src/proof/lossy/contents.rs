@@ -93,8 +93,10 @@ impl Contents {
         self.allocated().max(end.next_multiple_of(4096))
     }
 
-    pub(super) fn unsynced(&self) -> usize {
-        self.pending.len()
+    /// Writes of whole pages that are not synced. Smaller ones (a process id, a header) are always about.
+    pub(super) fn unsynced_pages(&self) -> usize {
+        let page = |change: &&Change| matches!(change, Change::Write { bytes, .. } if bytes.len() >= 4096);
+        self.pending.iter().filter(page).count()
     }
 
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {

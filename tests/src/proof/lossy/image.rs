@@ -47,8 +47,8 @@ pub struct Counts {
 /// What a power cut met.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unsynced {
-    /// Changes of files' bytes and lengths that were not synced.
-    pub contents: usize,
+    /// Writes of whole pages that were not synced.
+    pub pages: usize,
     /// Changes of names that were not synced.
     pub names: usize,
 }
@@ -104,7 +104,7 @@ impl Image {
     }
 
     pub(super) fn unsynced(&self) -> Unsynced {
-        Unsynced { contents: self.files.values().map(Contents::unsynced).sum(), names: self.names.unsynced() }
+        Unsynced { pages: self.files.values().map(Contents::unsynced_pages).sum(), names: self.names.unsynced() }
     }
 
     /// The power is back: what has survived is what there is.

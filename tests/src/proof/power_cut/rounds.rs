@@ -45,11 +45,11 @@ pub struct Report {
     pub cuts: usize,
     /// Of them, while hfd was starting.
     pub while_starting: usize,
-    /// Of them, with unsynced bytes on the disk.
+    /// Of them, with unsynced pages on the disk.
     pub with_unsynced: usize,
     /// After so many hfd had ended by itself before it was killed.
     pub ended_by_itself: usize,
-    /// Unsynced changes of bytes and of names, of all cuts.
+    /// Unsynced writes of pages and changes of names, of all cuts.
     pub unsynced: (usize, usize),
     /// Writes and fsyncs of the disk.
     pub disk: (u64, u64),
@@ -134,8 +134,8 @@ fn one_cut(
     report.cuts += 1;
     report.while_starting += usize::from(met.while_starting);
     report.ended_by_itself += usize::from(met.ended_by_itself);
-    report.with_unsynced += usize::from(met.unsynced.contents > 0);
-    report.unsynced.0 += met.unsynced.contents;
+    report.with_unsynced += usize::from(met.unsynced.pages > 0);
+    report.unsynced.0 += met.unsynced.pages;
     report.unsynced.1 += met.unsynced.names;
     Ok(())
 }
@@ -217,9 +217,9 @@ impl Report {
         let mut rows: Vec<(String, u64)> = [
             ("power cuts", self.cuts as u64),
             ("of them while hfd was starting", self.while_starting as u64),
-            ("of them with unsynced bytes", self.with_unsynced as u64),
+            ("of them with unsynced pages", self.with_unsynced as u64),
             ("hfd had ended by itself", self.ended_by_itself as u64),
-            ("unsynced changes of bytes", self.unsynced.0 as u64),
+            ("unsynced writes of pages", self.unsynced.0 as u64),
             ("unsynced changes of names", self.unsynced.1 as u64),
             ("writes of the disk", self.disk.0),
             ("fsyncs of the disk", self.disk.1),
