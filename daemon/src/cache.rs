@@ -148,6 +148,13 @@ impl PodCache {
         self.strays.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
+    /// Whether a pod of this request is there. Costs a walk over all pods where one was there at some time, and nothing
+    /// else.
+    #[must_use]
+    pub fn has_pod_of(&self, request: &RequestId) -> bool {
+        self.knows_request(request) && self.pods.iter().any(|pod| pod.key().request == *request)
+    }
+
     /// Whether the facts of this request are known already.
     #[must_use]
     pub fn knows_request(&self, request: &RequestId) -> bool {

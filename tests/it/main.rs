@@ -5,6 +5,7 @@
 mod bad_input;
 mod crash;
 mod fairness;
+mod faults;
 mod gate;
 mod interface;
 mod layering;

@@ -103,16 +103,31 @@ pub fn return_state(request: &returns::ReturnRequest) -> RequestState {
     }
 }
 
-/// The answer for an id that names nothing. `undecided`: the journal may have forgotten it (empty, cluster not seen,
-/// rebuild pending), so nothing terminal is said.
+/// Why nothing terminal may be said of an id that the journal does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ignorance {
+    /// The journal is empty, and the cluster was not seen yet or a rebuild is pending.
+    NoJournal,
+    /// Pods of that request run: the journal is an old backup, or another writer's.
+    Orphans,
+}
+
+/// The answer for an id that names nothing here. Out of ignorance nothing terminal is said.
 #[must_use]
-pub fn unknown_request(id: &str, undecided: bool) -> RequestStatus {
-    let (status, message) = if undecided {
-        let why = "the journal is empty and the cluster was not seen yet or a rebuild is pending (hfctl status)";
-        (RequestState::Running, why.to_owned())
-    } else {
-        let shown: String = id.chars().take(80).collect();
-        (RequestState::CompleteWithError, format!("no request {shown:?} is known here"))
+pub fn unknown_request(id: &str, ignorance: Option<Ignorance>) -> RequestStatus {
+    let (status, message) = match ignorance {
+        Some(Ignorance::NoJournal) => {
+            let why = "the journal is empty and the cluster was not seen yet or a rebuild is pending (hfctl status)";
+            (RequestState::Running, why.to_owned())
+        }
+        Some(Ignorance::Orphans) => {
+            let why = "machines of it run, and this journal does not know it: `hfd rebuild --from-cluster` adopts them";
+            (RequestState::Running, why.to_owned())
+        }
+        None => {
+            let shown: String = id.chars().take(80).collect();
+            (RequestState::CompleteWithError, format!("no request {shown:?} is known here"))
+        }
     };
     RequestStatus { status, machines: Vec::new(), request_id: id.into(), message: message.into() }
 }

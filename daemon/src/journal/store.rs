@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{ErrorKind, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -43,6 +44,8 @@ pub(super) struct Store {
     facts: Arc<Facts>,
     path: PathBuf,
     log: PathBuf,
+    /// Which file it is: whoever starts next finds what is at `path`, and not what is open here.
+    file: FileId,
     /// The log may hold what the database does not.
     log_in_use: bool,
     /// The failure after which nothing is written any more.
@@ -82,7 +85,9 @@ impl Store {
         let reserve = Reserve::prepare(directory, options.reserve_bytes);
         let facts = Arc::new(Facts::new(path));
         let log_in_use = size(&log) > 0;
-        let store = Self { connection, reserve, facts, path: path.to_owned(), log, log_in_use, failed: None };
+        let file = FileId::of(path).map_err(|source| OpenError::Io { action: "find", path: path.to_owned(), source })?;
+        let path = path.to_owned();
+        let store = Self { connection, reserve, facts, path, log, file, log_in_use, failed: None };
         store.note_sizes();
         Ok((store, restored, manifests))
     }
@@ -106,6 +111,8 @@ impl Store {
         let outcome = reserve.help(use_reserve, || {
             write(connection, changes).map_err(|error| CommitError::from_sqlite(&error, directory_of(path)))
         });
+        // After the write and before anyone is told of it: what went into a file without a name is in no journal.
+        let outcome = outcome.and_then(|()| if self.is_in_its_place() { Ok(()) } else { Err(self.moved()) });
         match &outcome {
             Ok(()) => self.facts.note_commit(changes.len(), begun.elapsed()),
             Err(error) => self.note_failure(error),
@@ -139,6 +146,18 @@ impl Store {
         self.note_sizes();
     }
 
+    fn is_in_its_place(&self) -> bool {
+        FileId::of(&self.path).is_ok_and(|there| there == self.file)
+    }
+
+    fn moved(&self) -> CommitError {
+        CommitError::Fatal(format!(
+            "{} was deleted, moved or replaced while hfd ran: put it back together with its -wal file, or start without \
+             it and run `hfd rebuild --from-cluster`",
+            self.path.display()
+        ))
+    }
+
     fn note_failure(&mut self, error: &CommitError) {
         self.facts.note_failure(&error.to_string());
         if let CommitError::Fatal(failure) = error {
@@ -154,6 +173,16 @@ impl Store {
     #[cfg(test)]
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
+    }
+}
+
+/// Device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        path.metadata().map(|facts| Self(facts.dev(), facts.ino()))
     }
 }
 

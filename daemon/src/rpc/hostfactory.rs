@@ -7,7 +7,7 @@ use std::{
 };
 
 use hfd_core::{
-    answer::{self, Committed},
+    answer::{self, Committed, Ignorance},
     id::RequestId,
     ledger::{Mode, NewRequest, NewReturn, ReturnedMachine, TemplateTerms},
     policy::wall_seconds,
@@ -216,7 +216,12 @@ fn status_of(id: &str, service: &Service, told: &mut Vec<RequestId>) -> RequestS
         }
         return answer::return_request(&request, published, clock::wall());
     }
-    answer::unknown_request(id, published.health().mode != Mode::Serving)
+    let ignorance = if published.health().mode != Mode::Serving {
+        Some(Ignorance::NoJournal)
+    } else {
+        parsed.filter(|id| service.cache.has_pod_of(id)).map(|_| Ignorance::Orphans)
+    };
+    answer::unknown_request(id, ignorance)
 }
 
 /// Makes durable that HostFactory knows these requests, before the first answer about them (`lifecycle.md` 9).

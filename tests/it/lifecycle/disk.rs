@@ -11,7 +11,7 @@ use serde_json::json;
 use tests::{Verb, World, eventually, names};
 
 /// Fills the daemon's own file system to the last byte and gives the filler's path.
-fn fill(world: &World) -> PathBuf {
+pub(crate) fn fill(world: &World) -> PathBuf {
     let state = world.dir().join("state");
     let inside = PathBuf::from(format!("/proc/{}/root", world.daemon.id()))
         .join(state.strip_prefix("/").expect("temporary directories have absolute paths"));

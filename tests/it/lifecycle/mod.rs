@@ -2,7 +2,7 @@
 
 mod cluster_and_writer;
 mod counting;
-mod disk;
+pub(crate) mod disk;
 mod durable;
 mod loss;
 mod machine;

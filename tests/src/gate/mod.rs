@@ -23,6 +23,7 @@ mod relay;
 mod request;
 mod site;
 mod switches;
+pub mod tcp;
 mod wire;
 
 use std::{

@@ -1,0 +1,111 @@
+//! reliability.md, "API server", where the wire to it is what breaks: bytes late, trickling, lost, torn off. Between the
+//! daemon and whatever API server the test runs on stands a proxy of bare bytes.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::{
+    World, eventually,
+    gate::tcp::{Weather, Wire},
+    names,
+};
+
+use super::{Ordeal, SOON};
+
+/// A world whose daemon reaches its cluster over a wire, and gives up on it soon.
+fn wired() -> (World, Wire) {
+    let mut world = World::build().set("kube.call_timeout", "2s").set("kube.fresh_within", "2s").start();
+    let wire = Wire::to(world.cluster.address()).expect("loopback has a free port");
+    let file = world.dir().join("kubeconfig-over-the-wire");
+    wire.write_kubeconfig(world.cluster.kubeconfig(), &file).expect("the kubeconfig leads to the cluster");
+    world.daemon.spec().kubeconfig = file;
+    world.crash();
+    (world, wire)
+}
+
+/// All five verbs in this weather, which must have struck.
+#[track_caller]
+fn weathered(ordeal: Ordeal, weather: Weather) {
+    let (mut world, wire) = wired();
+    ordeal.undergo(
+        &mut world,
+        |_| wire.set(weather),
+        |_| {
+            eventually("the weather has struck", SOON, || (wire.struck() > 0).then_some(()));
+            wire.set(Weather::Fair);
+        },
+    );
+}
+
+#[test]
+fn a_wire_that_is_slow_only_delays() {
+    weathered(Ordeal::delaying(), Weather::Late(Duration::from_millis(150)));
+}
+
+#[test]
+fn bytes_that_trickle_only_delay() {
+    weathered(Ordeal::delaying(), Weather::Trickle(64, Duration::from_millis(3)));
+}
+
+#[test]
+fn a_half_open_connection_is_given_up_and_is_no_verdict() {
+    weathered(Ordeal::delaying().saying(&["\"fresh\":false"]), Weather::Deaf);
+}
+
+#[test]
+fn answers_that_never_arrive_double_nothing() {
+    weathered(Ordeal::delaying(), Weather::Mute);
+}
+
+#[test]
+fn answers_that_are_cut_in_the_middle_double_nothing() {
+    weathered(Ordeal::delaying(), Weather::CutAfter(90));
+}
+
+#[test]
+fn connections_that_are_reset_in_the_middle_of_an_answer_double_nothing() {
+    weathered(Ordeal::delaying(), Weather::ResetAfter(90));
+}
+
+/// The bytes of a watch are torn at every place of an event: none is taken for a whole one.
+#[test]
+fn a_watch_that_is_cut_anywhere_in_a_frame_loses_no_event() {
+    let (world, wire) = wired();
+    let machines = world.bring_up("small", 2);
+    for bytes in [1, 7, 300, 1_000, 2_500] {
+        let struck = wire.struck();
+        wire.set(Weather::CutAfter(bytes));
+        let id = world.request("small", 1);
+        eventually("the weather has struck", SOON, || (wire.struck() > struck).then_some(()));
+        wire.set(Weather::Fair);
+        assert_eq!(world.wait_end(&id).status, "complete", "cut after {bytes} bytes");
+    }
+    assert_eq!(world.reclaims(&names(&machines)), []);
+    world.assert_no_pod_twice();
+}
+
+/// A server that is reset again and again under a burst of creates and of deletes.
+#[test]
+fn resets_under_a_burst_of_creates_and_deletes_lose_and_double_nothing() {
+    let (world, wire) = wired();
+    // Not synchronisation: creates and deletes are in flight for long enough that resets strike them.
+    world.cluster.pod_fault("create", &json!({"delayMs": 40}));
+    world.cluster.pod_fault("delete", &json!({"delayMs": 40}));
+    let id = world.request("small", 60);
+    for share in [5, 20, 40] {
+        eventually("a part is created", SOON, || (world.cluster.history().len() >= share).then_some(()));
+        wire.reset_all();
+    }
+    let end = world.wait_end(&id);
+    assert_eq!((end.status.as_str(), end.with("succeed").len()), ("complete", 60));
+    let ret = world.give_back(&names(&end.machines));
+    for left in [50, 30, 10] {
+        eventually("a part is deleted", SOON, || (world.cluster.managed().len() <= left).then_some(()));
+        wire.reset_all();
+    }
+    let gone = world.wait_end(&ret);
+    assert_eq!((gone.status.as_str(), gone.with("succeed").len()), ("complete", 60));
+    assert!(world.cluster.managed().is_empty());
+    assert!(wire.struck() > 0, "nothing was reset");
+    world.assert_no_pod_twice();
+}
