@@ -10,6 +10,7 @@ mod gate;
 mod interface;
 mod layering;
 mod lifecycle;
+mod matrix;
 mod payloads;
 mod peers;
 mod sandbox;

@@ -85,7 +85,8 @@ impl Store {
         let reserve = Reserve::prepare(directory, options.reserve_bytes);
         let facts = Arc::new(Facts::new(path));
         let log_in_use = size(&log) > 0;
-        let file = FileId::of(path).map_err(|source| OpenError::Io { action: "find", path: path.to_owned(), source })?;
+        let file =
+            FileId::of(path).map_err(|source| OpenError::Io { action: "find", path: path.to_owned(), source })?;
         let path = path.to_owned();
         let store = Self { connection, reserve, facts, path, log, file, log_in_use, failed: None };
         store.note_sizes();

@@ -71,7 +71,13 @@ impl Ordeal {
 
     /// A fault during which requests are refused with these words.
     const fn refusing(words: &'static [&'static str]) -> Self {
-        Self { template: "small", newcomers: Newcomers::Refused(words), said: &[], beside: Vec::new(), victims: Vec::new() }
+        Self {
+            template: "small",
+            newcomers: Newcomers::Refused(words),
+            said: &[],
+            beside: Vec::new(),
+            victims: Vec::new(),
+        }
     }
 
     /// While it lasts, `hfctl status` says each of these words.

@@ -136,13 +136,20 @@ fn an_old_backup_deletes_nothing_judges_nothing_it_does_not_know_and_takes_retur
     let everything: Vec<Machine> = old.machines.iter().chain(&young).cloned().collect();
     assert_left_alone(&world, &everything);
     assert_eq!(world.status(&before), old, "what the backup knows is answered as before");
-    assert_eq!(world.status(&since).status, "running", "machines of it live: nothing terminal is said out of ignorance");
+    assert_eq!(
+        world.status(&since).status,
+        "running",
+        "machines of it live: nothing terminal is said out of ignorance"
+    );
     assert_returnable(&world, &young[..1]);
 
     rebuild(&world);
     let adopted = world.wait_end(&since);
     assert_eq!(adopted.machines.len(), 3, "{adopted:#?}");
-    assert_left_alone(&world, &everything.iter().filter(|machine| machine.name != young[0].name).cloned().collect::<Vec<_>>());
+    assert_left_alone(
+        &world,
+        &everything.iter().filter(|machine| machine.name != young[0].name).cloned().collect::<Vec<_>>(),
+    );
     assert_returnable(&world, &young[1..]);
     assert_returnable(&world, &old.machines);
     world.bring_up("small", 1);

@@ -3,6 +3,7 @@
 mod accept;
 mod counterexamples;
 mod hand;
+mod clock;
 mod lifecycle;
 mod model;
 mod random;
