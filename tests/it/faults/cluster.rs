@@ -99,15 +99,11 @@ fn a_machine_that_is_preempted_is_wanted_back_alone() {
 
 #[test]
 fn machines_whose_containers_end_after_they_were_ready_are_wanted_back_alone() {
-    let mut world = World::start();
-    let victims = world.bring_up("small", 2);
-    let names: Vec<String> = victims.iter().map(|victim| victim.name.clone()).collect();
-    Ordeal::losing(&victims).undergo(
-        &mut world,
-        |world| {
-            world.cluster.set_pod(&names[0], &json!({"fate": "exit-0"}));
-            world.cluster.set_pod(&names[1], &json!({"fate": "oom"}));
-        },
-        |_| (),
-    );
+    let mut builder = World::build().template(Template::new("small"));
+    for fate in ["exit-0", "oom"] {
+        builder = builder.template(Template::new(fate).fate(fate).annotate("sandbox.hfd/fate-after", "2s"));
+    }
+    let mut world = builder.start();
+    let victims = [world.bring_up("exit-0", 1), world.bring_up("oom", 1)].concat();
+    Ordeal::losing(&victims).undergo(&mut world, |_| (), |_| ());
 }
