@@ -1,9 +1,9 @@
 //! The rules of `lifecycle.md`, each on a small world: a cluster, a watch, a journal that commits when told.
 
 mod accept;
+mod clock;
 mod counterexamples;
 mod hand;
-mod clock;
 mod lifecycle;
 mod model;
 mod random;
