@@ -298,20 +298,6 @@ fn a_batch_that_fails_in_the_middle_leaves_nothing_and_ends_all_writing() {
 }
 
 #[test]
-fn a_journal_that_was_deleted_or_replaced_takes_nothing_more() {
-    let place = Place::new();
-    let mut store = place.store();
-    let request = plain_request(1, 1);
-    store.commit(&accepted(&request), false).expect("it is in its place");
-    let aside = place.0.path().join("aside.db");
-    fs::rename(place.path(), &aside).expect("the directory is ours");
-    fs::copy(&aside, place.path()).expect("the directory is ours");
-    let failure = store.commit(&accepted(&plain_request(2, 1)), false).expect_err("another file is in its place");
-    assert!(matches!(&failure, CommitError::Fatal(why) if why.contains("rebuild --from-cluster")), "{failure}");
-    assert!(matches!(store.commit(&accepted(&request), false), Err(CommitError::Fatal(_))));
-}
-
-#[test]
 fn a_request_whose_manifest_nobody_wrote_is_not_accepted() {
     let place = Place::new();
     let changes = [Change::Request(Arc::new(plain_request(1, 1)))];
