@@ -16,6 +16,7 @@ mod factory;
 mod gremlins;
 mod heal;
 mod model;
+mod polls;
 mod profile;
 mod scenarios;
 mod seeds;

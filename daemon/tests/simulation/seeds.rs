@@ -101,3 +101,8 @@ fn the_same_seed_is_the_same_run() {
 fn a_namespace_made_again_after_the_one_question_is_noticed_seed_4() {
     run(4, true);
 }
+
+#[test]
+fn a_deadline_goes_on_where_it_was_after_an_end_is_undone_seed_586() {
+    run(586, true);
+}

@@ -59,6 +59,11 @@ impl Ledger {
     pub fn committed(&mut self, ctx: Ctx<'_>, batch: &Batch) {
         self.disk_full = false;
         self.requests.commit(&batch.requests);
+        for (id, request) in &batch.requests {
+            if request.as_ref().is_none_or(|request| request.terminal.is_some()) {
+                self.derived.ending_requests.remove(id);
+            }
+        }
         self.returns.commit(&batch.returns);
         for id in &batch.accepted {
             self.plan_request(ctx, *id);

@@ -30,7 +30,8 @@ impl Ledger {
             if request.terminal.is_none() {
                 let executing = |machine: &&Machine| machine.outcome() == MachineOutcome::Executing;
                 let undecided = u32::try_from(request.machines.iter().filter(executing).count()).unwrap_or(u32::MAX);
-                let open = before.open_requests.get(id).copied().unwrap_or_else(|| {
+                let open = before.open_requests.get(id).or(before.ending_requests.get(id)).copied();
+                let open = open.unwrap_or_else(|| {
                     // The deadline did not run while nobody could look: count to the last sign of life.
                     let ran = self.meta.alive_at.min(now.wall).saturating_sub(tick::deadline_start(request)).max(0);
                     let left = (i64::from(request.ready_deadline) - ran).max(0);

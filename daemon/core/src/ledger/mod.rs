@@ -139,6 +139,8 @@ struct Derived {
     in_use: HashMap<TemplateId, u32>,
     live: usize,
     open_requests: HashMap<RequestId, OpenRequest>,
+    /// Requests whose end is decided and not durable: when it is undone, their deadline goes on where it was.
+    ending_requests: HashMap<RequestId, OpenRequest>,
     /// Requests that HostFactory never asked about, terminal ones included: nobody may know that their machines exist.
     /// With the clock of polling (see `tick.rs`) when they were accepted or loaded.
     unpolled: HashMap<RequestId, Duration>,
@@ -314,7 +316,8 @@ impl Ledger {
     /// Freezes the answer of a machine request of which no machine executes any more.
     fn freeze_if_decided(&mut self, now: Now, id: RequestId) {
         if self.derived.open_requests.get(&id).is_some_and(|open| open.undecided == 0) {
-            self.derived.open_requests.remove(&id);
+            let open = self.derived.open_requests.remove(&id);
+            self.derived.ending_requests.extend(open.map(|open| (id, open)));
             self.edit_header(id, |request| request.freeze(now.wall));
         }
     }

@@ -526,3 +526,25 @@ fn a_machine_that_failed_is_not_created_again_though_nobody_sees_that_it_is_gone
     world.pass(61); // a look settles the create
     assert_eq!((world.count_sent("GET"), world.count_sent("POST")), (1, 3));
 }
+
+#[test]
+fn the_deadline_of_a_request_whose_end_is_undone_goes_on_without_the_blind_time() {
+    let mut world = World::new();
+    let id = world.try_request(1, None, None).expect("accepted");
+    world.commit();
+    let post = take_call(&mut world);
+    world.step(|ledger, ctx| ledger.freshness(ctx, false));
+    world.pass_blindly(1000);
+    world.step(|ledger, ctx| ledger.freshness(ctx, true));
+    let _later = world.try_request(1, None, None).expect("accepted");
+    world.commit();
+    end_call(&mut world, &post, refused(RefusalKind::Quota));
+    world.disk_full = true;
+    world.pass_blindly(31); // with a sign of life of the later request
+    assert!(world.ledger.is_disk_full(), "the end was decided, and there was no room for it");
+    world.disk_full = false;
+    world.step(|ledger, ctx| ledger.probe_disk(ctx));
+    world.pass(1);
+    world.all_ready();
+    assert_eq!(world.told(id), "Complete: succeed 1", "it is tried again, in its time");
+}
