@@ -23,7 +23,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -42,6 +43,8 @@ use crate::hostfactory::random::Random;
 
 /// What the mounts are called in the kernel's table.
 const SOURCE: &str = "hfd-lossy-disk";
+/// Longest wait for the last user of a disk to go.
+const LEAVING: Duration = Duration::from_secs(20);
 
 /// A mounted disk.
 #[derive(Debug)]
@@ -76,13 +79,20 @@ impl LossyDisk {
         Ok(())
     }
 
-    fn detach(&mut self) -> Result<()> {
-        let Some(session) = self.session.take() else { return Ok(()) };
-        if session.umount_and_join().is_err() {
-            // Somebody still has a file of it open. Without a place in the tree it ends with the last of them.
-            unmount_lazily(&self.path)?;
+    /// Takes it out of the tree; whether the last user has gone `within` then. A look of another test at it, or the
+    /// end of a killed process, may still be under way.
+    fn detach(&mut self, within: Duration) -> Result<bool> {
+        let Some(session) = self.session.take() else { return Ok(true) };
+        unmount_lazily(&self.path)?;
+        let begun = Instant::now();
+        while !session.guard.is_finished() {
+            if begun.elapsed() >= within {
+                return Ok(false);
+            }
+            thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
+        session.join().context("the disk's thread")?;
+        Ok(true)
     }
 
     /// Where it is mounted.
@@ -149,9 +159,7 @@ impl LossyDisk {
     /// When somebody has, or it cannot be mounted again.
     pub fn restore(&mut self, survival: Survival, random: &mut Random) -> Result<()> {
         // Mounted anew, so that nothing the kernel remembers outlives the cut.
-        if let Some(session) = self.session.take() {
-            session.umount_and_join().with_context(|| format!("{} is in use", self.path.display()))?;
-        }
+        ensure!(self.detach(LEAVING)?, "{} is in use", self.path.display());
         self.shared.image().restore(survival, random);
         self.attach()
     }
@@ -159,7 +167,7 @@ impl LossyDisk {
 
 impl Drop for LossyDisk {
     fn drop(&mut self) {
-        if let Err(error) = self.detach() {
+        if let Err(error) = self.detach(Duration::ZERO) {
             eprintln!("{error:#}");
         }
     }
