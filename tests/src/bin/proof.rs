@@ -20,7 +20,7 @@ struct Cli {
     proof: Proof,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Copy, Subcommand)]
 enum Proof {
     /// kill -9 at random moments under load
     Kill {
