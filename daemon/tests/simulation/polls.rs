@@ -1,7 +1,7 @@
 //! HostFactory's polls: getRequestStatus as the daemon answers it, and what HostFactory learns from it.
 
 use hfd_core::{
-    answer::{self, Committed},
+    answer::{self, Committed, Ignorance},
     id::RequestId,
     ledger::Mode,
 };
@@ -69,12 +69,18 @@ impl World {
 
     fn status_of(&self, id: RequestId, told: &mut Vec<RequestId>) -> RequestStatus {
         let wall = self.wall();
-        let published = &self.daemon.as_ref().expect("the daemon lives").published;
+        let daemon = self.daemon.as_ref().expect("the daemon lives");
+        let published = &daemon.published;
         if let Some(request) = published.request(id) {
             return answer::machine_request(&request, wall);
         }
         let Some(returned) = published.return_request(id) else {
-            return answer::unknown_request(&id.to_string(), published.health().mode != Mode::Serving);
+            let ignorance = if published.health().mode != Mode::Serving {
+                Some(Ignorance::NoJournal)
+            } else {
+                daemon.cache.0.has_pod_of(&id).then_some(Ignorance::Orphans)
+            };
+            return answer::unknown_request(&id.to_string(), ignorance);
         };
         if returned.ended_at.is_some() && returned.told_at.is_none() {
             told.push(id);

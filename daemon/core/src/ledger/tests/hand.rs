@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::world::{NAMESPACE, World};
 use crate::{
-    answer::{self, Committed},
+    answer::{self, Committed, Ignorance},
     id::{MachineName, PodUid, RequestId},
     ledger::{Action, AtRisk, Call, CallEnd, Mode},
     outcome::{CreateOutcome, NamespaceOutcome},
@@ -12,6 +12,7 @@ use crate::{
     queue::Target,
     request::MachineRequest,
     returns::ReturnRequest,
+    view::PodView,
 };
 
 impl World {
@@ -116,8 +117,13 @@ impl World {
 
     /// What is answered about an id that names nothing.
     pub(super) fn told_unknown(&self, id: RequestId) -> String {
-        let undecided = self.ledger.mode() != Mode::Serving;
-        let answer = answer::unknown_request(&id.to_string(), undecided);
+        let has_pod = || PodView::names(&self.cache).iter().any(|name| name.request == id);
+        let ignorance = if self.ledger.mode() != Mode::Serving {
+            Some(Ignorance::NoJournal)
+        } else {
+            has_pod().then_some(Ignorance::Orphans)
+        };
+        let answer = answer::unknown_request(&id.to_string(), ignorance);
         format!("{:?}: {} machines", answer.status, answer.machines.len())
     }
 }
