@@ -5,6 +5,7 @@
 //! cargo test --workspace --test simulation                    2,000 seeds, and the named scenarios
 //! HFD_SIM_SEEDS=0..100000 cargo test --workspace --test simulation -- seeds
 //! HFD_SIM_SEED=17 cargo test --workspace --test simulation -- seeds        one seed, with the end of its trace
+//!                                                             (all of it, with HFD_SIM_TRACE=1 and --nocapture)
 //! ```
 
 mod calls;

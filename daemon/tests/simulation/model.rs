@@ -12,6 +12,7 @@ use hfd_core::{
     change::Change,
     id::{MachineName, PodUid, RequestId},
     machine::{Machine, Verdict, VerdictKind},
+    request::Origin,
     returns::{ReturnEnd, ReturnEntry},
 };
 use proto_schema::hostfactory::{MachineResult, MachineStatus, RequestState, RequestStatus};
@@ -181,8 +182,12 @@ impl Model {
 
     /// After each commit: no template has more machines in use than it allows.
     pub(crate) fn check_max(template: &str, max: u32, rows: &Rows) {
-        let requests = rows.requests.values().filter(|request| request.template.as_str() == template);
-        let names = requests
+        let requests = || rows.requests.values().filter(|request| request.template.as_str() == template);
+        // A rebuild adopts what lives, failed and returned machines that are not gone yet among it.
+        if requests().any(|request| request.origin == Origin::Adopted) {
+            return;
+        }
+        let names = requests()
             .flat_map(|request| (0..request.count()).map(|ordinal| MachineName { request: request.id, ordinal }));
         let machines = names.filter_map(|name| rows.machine(name));
         let in_use = machines
@@ -199,7 +204,7 @@ impl Model {
         let machine = machine.unwrap_or_else(|| panic!("a POST is sent for {name}, whose request is not durable"));
         let over = machine.uid.is_some() || machine.verdict.is_some() || machine.returned_by.is_some();
         assert!(!over, "a POST is sent for {name}, of which is durable: {machine:?}");
-        let adopted = rows.requests[&name.request].origin == hfd_core::request::Origin::Adopted;
+        let adopted = rows.requests[&name.request].origin == Origin::Adopted;
         assert!(!adopted, "a POST is sent for {name}, whose request is adopted");
     }
 

@@ -190,7 +190,8 @@ impl World {
         let rows = &self.disk.rows;
         let live = |(name, pod): &(MachineName, PodRecord)| {
             let machine = rows.machine(*name);
-            pod.is_usable() && machine.is_some_and(|machine| machine.uid == Some(pod.uid) && machine.is_live())
+            let healthy = pod.is_usable() && pod.disruption.is_none(); // what is going was reported before
+            healthy && machine.is_some_and(|machine| machine.uid == Some(pod.uid) && machine.is_live())
         };
         let quiet = self.factory.is_quiet() && self.calls.is_empty();
         let at_most = rows.requests.keys().filter_map(|id| rows.request(*id));

@@ -180,6 +180,8 @@ pub(crate) struct World {
     pub(crate) by_hand: bool,
     pub(crate) stats: Stats,
     trace: VecDeque<String>,
+    /// The whole trace is printed as it comes.
+    loud: bool,
     hash: DefaultHasher,
 }
 
@@ -216,6 +218,7 @@ impl World {
             by_hand: false,
             stats: Stats::default(),
             trace: VecDeque::new(),
+            loud: std::env::var_os("HFD_SIM_TRACE").is_some(),
             hash: DefaultHasher::new(),
         };
         world.start();
@@ -226,7 +229,7 @@ impl World {
     pub(crate) fn of_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed ^ 0xA5A5_5A5A);
         let profile = Profile::drawn(&mut dice);
-        let mut world = Self::new(seed, profile, seed % 16 == 0);
+        let mut world = Self::new(seed, profile, seed.is_multiple_of(16));
         world.lively = true;
         world.after(500, Event::Factory);
         world.after(2000, Event::Gremlin);
@@ -260,6 +263,9 @@ impl World {
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         let line = format!("{:>9.3} {}", std::time::Duration::from_millis(self.now).as_secs_f64(), line());
         line.hash(&mut self.hash);
+        if self.loud {
+            println!("{line}");
+        }
         if self.trace.len() == SHOWN {
             self.trace.pop_front();
         }
