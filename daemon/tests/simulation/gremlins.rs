@@ -266,17 +266,14 @@ impl World {
         self.note(|| format!("  {mode:?}, {binding:?}"));
         if mode == Mode::RebuildPending {
             self.ledger(|ledger, ctx| ledger.start_rebuild(ctx));
-            // Until it is over.
-            self.after(150_000, Event::Operator);
-        } else if mode == Mode::FirstStart {
-            self.after(30_000, Event::Operator);
         }
-        match binding {
-            Binding::Foreign(Some(_)) => {
-                let _accepted = self.ledger(|ledger, ctx| ledger.accept_namespace(ctx));
-            }
-            Binding::Foreign(None) | Binding::Unknown => self.after(30_000, Event::Operator),
-            Binding::Ours => {}
+        if matches!(binding, Binding::Foreign(Some(_))) {
+            let _accepted = self.ledger(|ledger, ctx| ledger.accept_namespace(ctx));
+        }
+        // Looks again until nothing is asked of an operator.
+        let settled = mode == Mode::Serving && binding == Binding::Ours;
+        if !settled {
+            self.after(100_000, Event::Operator);
         }
     }
 }
