@@ -106,3 +106,15 @@ fn a_namespace_made_again_after_the_one_question_is_noticed_seed_4() {
 fn a_deadline_goes_on_where_it_was_after_an_end_is_undone_seed_586() {
     run(586, true);
 }
+
+#[test]
+fn late_news_of_an_older_pod_settles_no_create_whose_answer_was_lost_seed_9299() {
+    run(9299, true);
+}
+
+#[test]
+fn seeds_that_the_simulation_itself_once_failed_on_pass() {
+    for seed in [67, 507, 1396, 3856, 6445] {
+        run(seed, true);
+    }
+}

@@ -98,7 +98,8 @@ impl Ledger {
 
     pub(super) fn look_ended(&mut self, ctx: Ctx<'_>, name: MachineName, outcome: LookOutcome) {
         let now = ctx.now.mono;
-        let shown = ctx.pods.pod(name).is_some();
+        let pod = ctx.pods.pod(name);
+        let shown = pod.is_some();
         let doing = self.doing.entry(name).or_default();
         let began = doing.looking.take().unwrap_or(now);
         let found = match outcome {
@@ -131,7 +132,7 @@ impl Ledger {
             }
             (Create::InFlight, _) => {}
             (_, Found::Ours(uid)) => {
-                if !shown {
+                if pod.is_none_or(|pod| pod.uid != uid) {
                     doing.create = Create::Exists { uid, since: now, before_list: false, by_201: false };
                 } else {
                     doing.create = Create::Idle;

@@ -69,7 +69,7 @@ impl Ledger {
             self.refresh_at_risk(ctx, name);
             return;
         }
-        self.settle_create(ctx, name, pod.as_ref());
+        self.settle_create(name, pod.as_ref());
         self.settle_delete(name, pod.as_ref());
         let current = pod.as_ref().filter(|pod| !self.is_older(name, pod));
         self.record(ctx.now, name, current);
@@ -162,14 +162,11 @@ impl Ledger {
     }
 
     /// The watch settles a create by showing its UID; anything else of that name settles nothing (`lifecycle.md` 7).
-    fn settle_create(&mut self, ctx: Ctx<'_>, name: MachineName, pod: Option<&PodRecord>) {
-        let sighted = self.sight.is_sighted();
+    fn settle_create(&mut self, name: MachineName, pod: Option<&PodRecord>) {
         let Some(doing) = self.doing.get_mut(&name) else { return };
         let Some(pod) = pod else { return };
         match doing.create {
             Create::Exists { uid, .. } if uid == pod.uid => doing.create = Create::Idle,
-            Create::Conflict => doing.create = Create::Idle,
-            Create::Ambiguous { dead_at } if sighted && ctx.now.mono >= dead_at => doing.create = Create::Idle,
             _ => return,
         }
         doing.went_well();

@@ -280,7 +280,9 @@ impl Ledger {
             Create::Exists { uid, since, .. } if uid != pod.uid && self.sight.is_sighted() => {
                 due(now, since + self.policy.unseen_look_after)
             }
-            Create::Ambiguous { dead_at } if dead_at > now => Step::At(dead_at),
+            Create::Conflict => Step::Now(Class::Creates, Kind::Look),
+            // Whether the pod that is shown is the one that came of it, only a look can tell: the watch may lag.
+            Create::Ambiguous { dead_at } if self.sight.is_sighted() => due(now, dead_at),
             _ => removal,
         }
     }
