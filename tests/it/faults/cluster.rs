@@ -27,7 +27,8 @@ fn machines_that_are_never_scheduled_never_pulled_never_ready_or_crash_loop_fail
         ("never-scheduled", "nodes are available"),
         ("image-pull-failure", "image"),
         ("never-ready", "not ready"),
-        ("crash-loop", "crash"),
+        // Between two runs it is not said to be in a crash loop, but that it was restarted.
+        ("crash-loop", "restart"),
     ];
     let mut builder = World::build().template(Template::new("small"));
     for (fate, _) in fates {
