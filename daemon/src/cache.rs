@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -49,6 +49,10 @@ struct Cached {
 #[derive(Debug, Default)]
 pub struct PodCache {
     pods: DashMap<MachineName, Cached>,
+    /// How many of them each request has.
+    counts: DashMap<RequestId, u32>,
+    /// A list was complete in this life.
+    listed: AtomicBool,
     facts: DashMap<RequestId, RequestFacts>,
     facts_swept_at: AtomicUsize,
     generation: AtomicU32,
@@ -121,6 +125,7 @@ impl PodCache {
             }
             Entry::Vacant(place) => {
                 place.insert(Cached { record, generation });
+                *self.counts.entry(name.request).or_default() += 1;
                 true
             }
         }
@@ -128,7 +133,11 @@ impl PodCache {
 
     /// The watch saw this pod deleted. Returns whether it was cached; another UID under the name stays.
     pub fn delete(&self, name: &MachineName, uid: PodUid) -> bool {
-        self.pods.remove_if(name, |_, cached| cached.record.uid == uid).is_some()
+        let deleted = self.pods.remove_if(name, |_, cached| cached.record.uid == uid).is_some();
+        if deleted {
+            self.count_one_less(name.request);
+        }
+        deleted
     }
 
     /// Notes a pod that matches our selector without being ours. If it bears the name of a cached pod, that one is
@@ -148,11 +157,25 @@ impl PodCache {
         self.strays.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
-    /// Whether a pod of this request is there. Costs a walk over all pods where one was there at some time, and nothing
-    /// else.
+    /// Whether a pod of this request is there.
     #[must_use]
     pub fn has_pod_of(&self, request: &RequestId) -> bool {
-        self.knows_request(request) && self.pods.iter().any(|pod| pod.key().request == *request)
+        self.counts.contains_key(request)
+    }
+
+    /// Whether a list was complete in this life: before, that no pod is cached says nothing.
+    #[must_use]
+    pub fn was_listed(&self) -> bool {
+        self.listed.load(Ordering::Relaxed)
+    }
+
+    fn count_one_less(&self, request: RequestId) {
+        if let Entry::Occupied(mut count) = self.counts.entry(request) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     /// Whether the facts of this request are known already.
@@ -180,7 +203,9 @@ impl PodCache {
             }
             keep
         });
+        swept.iter().for_each(|name| self.count_one_less(name.request));
         self.sweep_facts();
+        self.listed.store(true, Ordering::Relaxed);
         swept
     }
 

@@ -11,7 +11,7 @@ const BOUND: u64 = 512 << 20;
 
 #[test]
 fn memory_descriptors_threads_and_journal_stay_flat_under_churn() {
-    let plan = Plan { duration: Duration::from_secs(180), callers: 6, seed: 1, forgets: true };
+    let plan = Plan { duration: Duration::from_secs(150), callers: 6, seed: 1, forgets: true };
     let report = plan.run(&|line| eprintln!("{line}")).unwrap_or_else(|error| panic!("{}: {error:?}", plan.again()));
     assert_eq!(report.growing(), Vec::<String>::new(), "{:#?}", report.rows());
     assert!(report.cycles > 100, "{:#?}", report.rows());
@@ -20,7 +20,7 @@ fn memory_descriptors_threads_and_journal_stay_flat_under_churn() {
 /// The control of the one above, and the bound on what a remembered machine costs.
 #[test]
 fn what_is_kept_for_a_week_grows_and_is_seen_to_and_a_weeks_churn_stays_within_its_bound() {
-    let plan = Plan { duration: Duration::from_secs(60), callers: 6, seed: 2, forgets: false };
+    let plan = Plan { duration: Duration::from_secs(100), callers: 6, seed: 2, forgets: false };
     let report = plan.run(&|line| eprintln!("{line}")).unwrap_or_else(|error| panic!("{}: {error:?}", plan.again()));
     let growing = report.growing();
     assert!(growing.iter().any(|what| what.starts_with("requests known")), "{growing:?} {:#?}", report.rows());

@@ -11,8 +11,11 @@ const MAX_HEADERS: usize = 64;
 /// Most bytes a response body may have: 100,000 machines take about 30 MB.
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 
-/// Bytes asked for at a time.
+/// Bytes asked for at a time, when their number is not known.
 const READ_BYTES: usize = 16 * 1024;
+
+/// Bytes asked for at a time, when it is: a length that is only claimed shall not cost its memory.
+const SPACE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A complete response.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +78,7 @@ impl Reader {
             Some(Head { end, framing: Framing::Length(length), .. }) => (end + length).saturating_sub(self.received),
             _ => 0,
         };
-        self.bytes.resize(self.received + known.max(READ_BYTES), 0);
+        self.bytes.resize(self.received + known.clamp(READ_BYTES, SPACE_BYTES), 0);
         &mut self.bytes[self.received..]
     }
 

@@ -108,6 +108,8 @@ pub fn return_state(request: &returns::ReturnRequest) -> RequestState {
 pub enum Ignorance {
     /// The journal is empty, and the cluster was not seen yet or a rebuild is pending.
     NoJournal,
+    /// The cluster was not seen in this life: whether pods of that request run is not known.
+    NotSeen,
     /// Pods of that request run: the journal is an old backup, or another writer's.
     Orphans,
 }
@@ -118,6 +120,10 @@ pub fn unknown_request(id: &str, ignorance: Option<Ignorance>) -> RequestStatus 
     let (status, message) = match ignorance {
         Some(Ignorance::NoJournal) => {
             let why = "the journal is empty and the cluster was not seen yet or a rebuild is pending (hfctl status)";
+            (RequestState::Running, why.to_owned())
+        }
+        Some(Ignorance::NotSeen) => {
+            let why = "this journal does not know it, and whether machines of it run was not seen yet (hfctl status)";
             (RequestState::Running, why.to_owned())
         }
         Some(Ignorance::Orphans) => {

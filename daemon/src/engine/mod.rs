@@ -117,6 +117,8 @@ pub struct Engine {
     ticked_at: Duration,
     /// What the watch said of its own state last, for people.
     fresh: bool,
+    /// The namespace was not there when it was asked for last.
+    namespace_gone: bool,
 }
 
 enum Input {
@@ -153,6 +155,7 @@ impl Engine {
             probe_disk_at: None,
             ticked_at: Duration::ZERO,
             fresh: false,
+            namespace_gone: false,
         };
         engine.step(|ledger, ctx| ledger.resume(ctx));
         engine.publish_view();
@@ -363,9 +366,12 @@ impl Engine {
                 self.step(|ledger, ctx| ledger.guard_listed(ctx, outcome));
             }
             Outcome::Namespace(outcome) => {
-                if outcome == NamespaceOutcome::NotFound {
+                // It is asked for again and again while it is gone.
+                let is_gone = outcome == NamespaceOutcome::NotFound;
+                if is_gone && !self.namespace_gone {
                     warn!("the namespace does not exist");
                 }
+                self.namespace_gone = is_gone;
                 self.step(|ledger, ctx| ledger.namespace_seen(ctx, &outcome));
             }
         }

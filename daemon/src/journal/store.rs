@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -46,6 +46,8 @@ pub(super) struct Store {
     log: PathBuf,
     /// Which file it is: whoever starts next finds what is at `path`, and not what is open here.
     file: FileId,
+    /// The same of the log, once something was written to it.
+    log_file: Option<FileId>,
     /// The log may hold what the database does not.
     log_in_use: bool,
     /// The failure after which nothing is written any more.
@@ -88,7 +90,7 @@ impl Store {
         let file =
             FileId::of(path).map_err(|source| OpenError::Io { action: "find", path: path.to_owned(), source })?;
         let path = path.to_owned();
-        let store = Self { connection, reserve, facts, path, log, file, log_in_use, failed: None };
+        let store = Self { connection, reserve, facts, path, log, file, log_file: None, log_in_use, failed: None };
         store.note_sizes();
         Ok((store, restored, manifests))
     }
@@ -113,7 +115,7 @@ impl Store {
             write(connection, changes).map_err(|error| CommitError::from_sqlite(&error, directory_of(path)))
         });
         // After the write and before anyone is told of it: what went into a file without a name is in no journal.
-        let outcome = outcome.and_then(|()| if self.is_in_its_place() { Ok(()) } else { Err(self.moved()) });
+        let outcome = outcome.and_then(|()| self.check_places());
         match &outcome {
             Ok(()) => self.facts.note_commit(changes.len(), begun.elapsed()),
             Err(error) => self.note_failure(error),
@@ -147,16 +149,21 @@ impl Store {
         self.note_sizes();
     }
 
-    fn is_in_its_place(&self) -> bool {
-        FileId::of(&self.path).is_ok_and(|there| there == self.file)
-    }
-
-    fn moved(&self) -> CommitError {
-        CommitError::Fatal(format!(
-            "{} was deleted, moved or replaced while hfd ran: put it back together with its -wal file, or start without \
-             it and run `hfd rebuild --from-cluster`",
-            self.path.display()
-        ))
+    /// Whether database and log are still where the next start looks for them. A commit is in the log first.
+    fn check_places(&mut self) -> Result<(), CommitError> {
+        check_place(&self.path, self.file)?;
+        match self.log_file {
+            Some(written) => check_place(&self.log, written).inspect_err(|_| {
+                if !self.log.exists() {
+                    // It is open here, so what it has can still be saved into the database; if not, nothing is worse.
+                    let _ = empty_log(&self.connection);
+                }
+            }),
+            None => {
+                self.log_file = Some(FileId::of(&self.log).map_err(|error| not_found_there(&self.log, &error))?);
+                Ok(())
+            }
+        }
     }
 
     fn note_failure(&mut self, error: &CommitError) {
@@ -182,9 +189,33 @@ impl Store {
 struct FileId(u64, u64);
 
 impl FileId {
-    fn of(path: &Path) -> std::io::Result<Self> {
+    fn of(path: &Path) -> io::Result<Self> {
         path.metadata().map(|facts| Self(facts.dev(), facts.ino()))
     }
+}
+
+fn check_place(path: &Path, written: FileId) -> Result<(), CommitError> {
+    match FileId::of(path) {
+        Ok(there) if there == written => Ok(()),
+        Ok(_) => Err(moved(path)),
+        Err(error) => Err(not_found_there(path, &error)),
+    }
+}
+
+fn not_found_there(path: &Path, error: &io::Error) -> CommitError {
+    if error.kind() == ErrorKind::NotFound {
+        return moved(path);
+    }
+    // The files are what they were, as far as anybody knows: nothing to rebuild.
+    CommitError::Fatal(format!("cannot look at {}: {error}", path.display()))
+}
+
+fn moved(path: &Path) -> CommitError {
+    CommitError::Fatal(format!(
+        "{} was deleted, moved or replaced while hfd ran: put the journal back, its -wal file with it, or start without \
+         them and run `hfd rebuild --from-cluster`",
+        path.display()
+    ))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

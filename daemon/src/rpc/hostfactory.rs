@@ -216,10 +216,12 @@ fn status_of(id: &str, service: &Service, told: &mut Vec<RequestId>) -> RequestS
         }
         return answer::return_request(&request, published, clock::wall());
     }
-    let ignorance = if published.health().mode != Mode::Serving {
-        Some(Ignorance::NoJournal)
-    } else {
-        parsed.filter(|id| service.cache.has_pod_of(id)).map(|_| Ignorance::Orphans)
+    let ignorance = match parsed {
+        _ if published.health().mode != Mode::Serving => Some(Ignorance::NoJournal),
+        // No id of ours, so no machine of it runs.
+        None => None,
+        Some(_) if !service.cache.was_listed() => Some(Ignorance::NotSeen),
+        Some(id) => service.cache.has_pod_of(&id).then_some(Ignorance::Orphans),
     };
     answer::unknown_request(id, ignorance)
 }

@@ -77,6 +77,8 @@ impl World {
         let Some(returned) = published.return_request(id) else {
             let ignorance = if published.health().mode != Mode::Serving {
                 Some(Ignorance::NoJournal)
+            } else if !daemon.cache.0.was_listed() {
+                Some(Ignorance::NotSeen)
             } else {
                 daemon.cache.0.has_pod_of(&id).then_some(Ignorance::Orphans)
             };

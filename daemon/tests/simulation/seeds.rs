@@ -74,7 +74,7 @@ fn run_all(range: Range<u64>, show: bool) -> Stats {
 #[test]
 fn seeds_keep_the_promises_and_cover_every_fault_and_step() {
     let (range, alone) = chosen();
-    let whole = range.end - range.start >= SEEDS.end;
+    let whole = range == SEEDS; // in others a rare one may be missing
     let all = run_all(range.clone(), alone);
     println!("seeds {range:?}: {}", all.report());
     if whole {

@@ -111,6 +111,42 @@ fn a_journal_replaced_under_a_running_daemon_stops_it_too() {
     assert_returnable(&world, &machines);
 }
 
+/// Commits are in the log first: without it the next start would have what was copied out of it, and nothing since.
+#[test]
+fn a_log_deleted_under_a_running_daemon_stops_it_and_costs_nothing_that_was_acknowledged() {
+    let mut world = World::start();
+    let machines = world.bring_up("small", 2);
+    let files =
+        fs::read_dir(world.dir().join("state")).expect("the state is ours").map(|file| file.expect("a file").path());
+    let log = files.into_iter().find(|path| path.to_string_lossy().ends_with("-wal")).expect("the journal has a log");
+    fs::remove_file(log).expect("the state is ours");
+    let one = json!({"template": {"templateId": "small", "machineCount": 1}}).to_string();
+    let call = ["--timeout", "3", "request-machines", "-f", "-"];
+    Reply::read(Verb::RequestMachines, &world.daemon.hfctl(&call, one.as_bytes())).refused();
+    assert_eq!(world.daemon.process().ended(SOON).code(), Some(74), "{}", world.daemon.log());
+    world.daemon.start_again();
+    world.wait_synced();
+    // The call that was refused may be known: its key was never told of.
+    assert!(world.reclaims(&names(&machines)).is_empty());
+    assert_returnable(&world, &machines);
+}
+
+/// The journal is not empty, so it serves; but whether it is a whole one only the cluster shows.
+#[test]
+fn an_unknown_id_is_not_ended_before_the_cluster_was_seen() {
+    let mut world = World::start();
+    world.bring_up("small", 1);
+    world.daemon.terminate();
+    world.cluster.outage(true);
+    world.checker().rebuilt = true;
+    world.daemon.start_again();
+    assert_eq!(world.status("unknownaaaaaaaaa").status, "running");
+    assert_eq!(world.status("no/id").status, "complete_with_error");
+    world.cluster.outage(false);
+    world.wait_synced();
+    assert_eq!(world.status("unknownaaaaaaaaa").status, "complete_with_error");
+}
+
 /// A backup of last week: the requests made since then are unknown, and their pods carry this very journal's id.
 #[test]
 fn an_old_backup_deletes_nothing_judges_nothing_it_does_not_know_and_takes_returns_by_name() {

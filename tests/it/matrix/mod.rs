@@ -104,7 +104,8 @@ const FAULTS: [(&str, &[&str]); 5] = [
 ];
 
 /// Where tests are looked for.
-const ROOTS: [&str; 5] = ["tests/it", "tests/control_plane", "tests/real_node", "daemon/src", "daemon/core/src"];
+const ROOTS: [&str; 6] =
+    ["tests/it", "tests/proofs", "tests/control_plane", "tests/real_node", "daemon/src", "daemon/core/src"];
 
 /// A row of the table.
 #[derive(Debug)]

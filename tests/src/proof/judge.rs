@@ -148,6 +148,8 @@ fn adopt_unacknowledged(load: &mut Load, site: &Site, known: &BTreeMap<String, V
     }
     let failed: u64 = load.callers.iter().map(|caller| caller.doubtful_returns).sum();
     ensure!(returns <= failed, "hfd knows {returns} returns that nobody was told of; only {failed} calls failed");
+    // Nobody calls now, so of what is not known by now nothing will be: it explains nothing later.
+    load.callers.iter_mut().for_each(|caller| caller.doubtful_requests.clear());
     Ok(found + returns)
 }
 

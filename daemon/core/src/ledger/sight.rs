@@ -120,6 +120,8 @@ impl Ledger {
         let before = self.binding;
         self.binding = match (outcome, self.meta.namespace) {
             (NamespaceOutcome::Known(uid), Some(bound)) if *uid != bound => Binding::Foreign(Some(*uid)),
+            // Not being allowed to look does not bring back a namespace that was seen to be gone.
+            (NamespaceOutcome::NotAllowed, Some(_)) if before == Binding::Foreign(None) => before,
             (NamespaceOutcome::Known(_) | NamespaceOutcome::NotAllowed, _) | (NamespaceOutcome::NotFound, None) => {
                 Binding::Ours
             }

@@ -72,6 +72,7 @@ impl Ledger {
             self.give_sign_of_life(ctx);
         }
         if now >= self.clocks.forget_at {
+            // What is kept for less than that is kept so by a test: sites keep for an hour at least.
             self.clocks.forget_at = now + FORGET_EVERY.min(self.policy.keep);
             self.forget_old(ctx);
         }

@@ -78,6 +78,9 @@ impl Host {
                 let begun = Instant::now();
                 while !self.disk.wait_for_cut(BUSY / 50) && begun.elapsed() < BUSY * 5 {
                     let ended = daemon.process().try_ended();
+                    if ended.is_some() && self.disk.wait_for_cut(Duration::ZERO) {
+                        break; // of the cut, which came after the last look
+                    }
                     ensure!(ended.is_none(), "hfd ended by itself with {ended:?}:\n{}", daemon.log_tail(40));
                 }
             }
@@ -102,9 +105,10 @@ impl Host {
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         daemon.process().signal(Signal::STOP);
         let threads = format!("/proc/{}/task", daemon.id());
-        wait_until(BUSY, "all threads of hfd have stopped", || {
+        wait_until(10 * BUSY, "all threads of hfd have stopped", || {
             for thread in fs::read_dir(&threads)? {
-                let line = fs::read_to_string(thread?.path().join("stat"))?;
+                // One that ends meanwhile is none to wait for; the next look does not find it.
+                let Ok(line) = fs::read_to_string(thread?.path().join("stat")) else { return Ok(false) };
                 // The name in parentheses may hold anything; the state is the first word behind it.
                 let state = line.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
                 if state != Some("T") {

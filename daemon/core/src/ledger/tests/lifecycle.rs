@@ -506,3 +506,12 @@ fn a_namespace_made_again_is_noticed_without_a_new_list() {
     world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(other)));
     assert_eq!(world.step(|ledger, ctx| ledger.accept_namespace(ctx)), Ok(other));
 }
+
+#[test]
+fn a_namespace_that_is_gone_does_not_come_back_by_not_being_allowed_to_look() {
+    let mut world = World::new();
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::NotFound));
+    assert!(!world.ledger.is_sighted());
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::NotAllowed));
+    assert!(!world.ledger.is_sighted(), "nothing is known of it that was not known before");
+}
