@@ -188,10 +188,9 @@ impl Report {
 
     /// What is known beyond what was begun of late. What is begun while a sample is taken is in none yet.
     fn remembered(&self) -> Option<String> {
-        let pairs = self.samples.iter().zip(self.samples.iter().skip(FORGOTTEN_WITHIN));
-        pairs.filter(|(before, now)| now.known > now.begun - before.begun + LATE).last().map(|(before, now)| {
-            format!("requests known: {} although only {} were begun of late", now.known, now.begun - before.begun)
-        })
+        let mut pairs = self.samples.iter().zip(self.samples.iter().skip(FORGOTTEN_WITHIN));
+        let (before, now) = pairs.find(|(before, now)| now.known > now.begun - before.begun + LATE)?;
+        Some(format!("requests known: {} although only {} were begun of late", now.known, now.begun - before.begun))
     }
 
     /// Bytes of the journal for each machine that came and went, while it is remembered.
