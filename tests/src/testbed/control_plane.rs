@@ -205,6 +205,8 @@ impl Start {
         let mut command = Command::new(program);
         command.arg("--data-dir").arg(self.directory.path().join("etcd"));
         command.args(["--name", "testbed", "--listen-client-urls", &self.etcd_url]);
+        // As kubeadm sets it. Without it a quiet resource has no bookmarks while only others change.
+        command.args(["--watch-progress-notify-interval", "5s"]);
         command.args(["--advertise-client-urls", &self.etcd_url, "--listen-peer-urls", &peer]);
         command.args(["--initial-advertise-peer-urls", &peer, "--initial-cluster", &format!("testbed={peer}")]);
         command.args(["--unsafe-no-fsync", "--quota-backend-bytes", "8589934592", "--log-level", "warn"]);
