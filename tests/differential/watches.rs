@@ -185,8 +185,7 @@ fn bookmarks_and_initial_events_have_the_same_form() {
 /// hfd takes a watch for dead that says nothing for 90 s (`lifecycle.md` 7): bookmarks have to keep a quiet one alive.
 #[test]
 fn a_quiet_watch_has_a_bookmark_long_before_its_end() {
-    // A bookmark also comes just before a watch ends, and that one does not count. On a busy machine the real server
-    // sends its first a good while after the minute that it aims at.
+    // A bookmark also comes just before a watch ends, and that one does not count.
     const LIFE: Duration = Duration::from_secs(900);
     case("quiet watches", 0, |case| {
         case.same_value("the first bookmark", |side| {
