@@ -225,10 +225,13 @@ pub async fn run(
 /// Why the parts ended: the first failure that says more than that a part ended. When the engine fails, the parts that
 /// feed it end as well, and may be noticed first.
 fn cause(ends: [Result<(), RunError>; 3]) -> Result<(), RunError> {
-    let bare = |error: &RunError| matches!(error, RunError::PartEnded(_) | RunError::Engine(EngineError::PartEnded(_)));
-    let (mut bare, causes): (Vec<_>, Vec<_>) = ends.into_iter().filter_map(Result::err).partition(bare);
-    bare.splice(0..0, causes);
-    bare.into_iter().next().map_or(Ok(()), Err)
+    let is_bare =
+        |error: &RunError| matches!(error, RunError::PartEnded(_) | RunError::Engine(EngineError::PartEnded(_)));
+    let mut errors: Vec<_> = ends.into_iter().filter_map(Result::err).collect();
+    match errors.iter().position(|error| !is_bare(error)) {
+        Some(cause) => Err(errors.swap_remove(cause)),
+        None => errors.into_iter().next().map_or(Ok(()), Err),
+    }
 }
 
 /// Owns every task; the unexpected end of one is an event, not a loss.
