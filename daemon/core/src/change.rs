@@ -61,6 +61,8 @@ pub struct Batch {
     pub returns: Vec<(RequestId, Option<Arc<ReturnRequest>>)>,
     /// Machines whose effects have to be looked at again after the commit.
     pub(crate) machines: Vec<MachineName>,
+    /// The journal's own facts, where they are written.
+    pub(crate) meta: Option<Meta>,
     /// Machine requests accepted in this batch.
     pub(crate) accepted: Vec<RequestId>,
     /// Only returns and facts, no new machine request: may use the disk reserve (`lifecycle.md` 11).

@@ -148,6 +148,8 @@ pub enum ListOutcome {
 pub enum NamespaceOutcome {
     /// Its UID, to which the journal is bound (`lifecycle.md` 8).
     Known(PodUid),
+    /// Its UID, and that it is being deleted: it will be gone, and may be made again.
+    Terminating(PodUid),
     /// The permission (optional) is missing: the binding cannot be checked.
     NotAllowed,
     /// The API server itself said that the namespace does not exist.
@@ -156,4 +158,15 @@ pub enum NamespaceOutcome {
     NotDone(NotDone),
     /// 401.
     Unauthorized,
+}
+
+impl NamespaceOutcome {
+    /// The namespace's UID, if it was shown.
+    #[must_use]
+    pub const fn uid(&self) -> Option<PodUid> {
+        match self {
+            Self::Known(uid) | Self::Terminating(uid) => Some(*uid),
+            Self::NotAllowed | Self::NotFound | Self::NotDone(_) | Self::Unauthorized => None,
+        }
+    }
 }

@@ -117,8 +117,8 @@ pub struct Engine {
     ticked_at: Duration,
     /// What the watch said of its own state last, for people.
     fresh: bool,
-    /// The namespace was not there when it was asked for last.
-    namespace_gone: bool,
+    /// What the log was told last of a namespace that goes.
+    namespace_going: Option<&'static str>,
 }
 
 enum Input {
@@ -155,7 +155,7 @@ impl Engine {
             probe_disk_at: None,
             ticked_at: Duration::ZERO,
             fresh: false,
-            namespace_gone: false,
+            namespace_going: None,
         };
         engine.step(|ledger, ctx| ledger.resume(ctx));
         engine.publish_view();
@@ -366,12 +366,16 @@ impl Engine {
                 self.step(|ledger, ctx| ledger.guard_listed(ctx, outcome));
             }
             Outcome::Namespace(outcome) => {
-                // It is asked for again and again while it is gone.
-                let is_gone = outcome == NamespaceOutcome::NotFound;
-                if is_gone && !self.namespace_gone {
-                    warn!("the namespace does not exist");
+                // It is asked for again and again while it goes or is gone.
+                let going = match outcome {
+                    NamespaceOutcome::NotFound => Some("the namespace does not exist"),
+                    NamespaceOutcome::Terminating(_) => Some("the namespace is being deleted with all pods in it"),
+                    _ => None,
+                };
+                if let Some(what) = going.filter(|_| self.namespace_going != going) {
+                    warn!("{what}");
                 }
-                self.namespace_gone = is_gone;
+                self.namespace_going = going;
                 self.step(|ledger, ctx| ledger.namespace_seen(ctx, &outcome));
             }
         }

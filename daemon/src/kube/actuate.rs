@@ -113,13 +113,17 @@ impl Cluster {
         if answer.is_forbidden() {
             return NamespaceOutcome::NotAllowed;
         }
-        let uid = match answer.read() {
-            Ok(body) => serde_json::from_slice::<Object<Wire>>(&body).unwrap_or_default().0.uid(),
+        let namespace = match answer.read() {
+            Ok(body) => serde_json::from_slice::<Object<Wire>>(&body).unwrap_or_default().0,
             Err(Some(why)) => return NamespaceOutcome::NotDone(why),
             Err(None) => return NamespaceOutcome::Unauthorized,
         };
         let nothing = || NamespaceOutcome::NotDone(not_an_answer("the server answered 200 without a namespace's UID"));
-        uid.map_or_else(nothing, NamespaceOutcome::Known)
+        match (namespace.uid(), namespace.is_deleting()) {
+            (Some(uid), false) => NamespaceOutcome::Known(uid),
+            (Some(uid), true) => NamespaceOutcome::Terminating(uid),
+            (None, _) => nothing(),
+        }
     }
 
     fn pods(&self) -> String {

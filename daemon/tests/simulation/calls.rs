@@ -222,8 +222,9 @@ impl World {
         self.ledger(|ledger, ctx| ledger.guard_listed(ctx, outcome));
     }
 
-    pub(crate) fn namespace_answered(&mut self) {
-        let outcome = match (self.outage || self.strikes(Fault::CallNotDone), self.cluster.namespace) {
+    pub(crate) fn namespace_answered(&mut self, read: Option<Option<PodUid>>) {
+        let read = read.unwrap_or(self.cluster.namespace);
+        let outcome = match (self.outage || self.strikes(Fault::CallNotDone), read) {
             (true, _) => NamespaceOutcome::NotDone(refusal("503", None)),
             (false, Some(uid)) => NamespaceOutcome::Known(uid),
             (false, None) => NamespaceOutcome::NotFound,

@@ -41,6 +41,8 @@ pub(crate) struct History {
     /// Crash looping since.
     pub(crate) crashing_at: Option<i64>,
     pub(crate) gone_at: Option<i64>,
+    /// The namespace that was deleted with it, while nothing else had happened to it.
+    pub(crate) went_with: Option<PodUid>,
 }
 
 /// One pod that exists.
@@ -90,6 +92,22 @@ impl Cluster {
         self.namespace = Some(self.fresh_uid());
     }
 
+    /// The namespace is deleted at once, with all that is in it. `false`: there is none.
+    pub(crate) fn delete_namespace(&mut self, now: i64) -> bool {
+        let Some(namespace) = self.namespace.take() else { return false };
+        for (name, pod) in &self.pods {
+            let history = self.history.get_mut(&pod.record.uid).expect("each pod has a history");
+            if history.going_at.is_none() && history.crashing_at.is_none() {
+                history.went_with = Some(namespace);
+            }
+            assert_eq!(history.name, *name);
+        }
+        for name in self.pods.keys().cloned().collect::<Vec<_>>() {
+            self.remove(&name, now);
+        }
+        true
+    }
+
     fn fresh_uid(&mut self) -> PodUid {
         self.next_uid += 1;
         let mut bytes = [0; 16];
@@ -121,10 +139,16 @@ impl Cluster {
             node: None,
         };
         let name = name.to_owned();
-        self.history.insert(
-            uid,
-            History { name: name.clone(), owner, ready_at: None, going_at: None, crashing_at: None, gone_at: None },
-        );
+        let alive = History {
+            name: name.clone(),
+            owner,
+            ready_at: None,
+            going_at: None,
+            crashing_at: None,
+            gone_at: None,
+            went_with: None,
+        };
+        self.history.insert(uid, alive);
         if owner == Owner::Ours
             && let Ok(machine) = name.parse::<MachineName>()
         {

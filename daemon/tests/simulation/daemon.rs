@@ -10,6 +10,7 @@ use hfd::{
     published::{Health, Published},
 };
 use hfd_core::{
+    change::Change,
     clock::Now,
     commits::{Commits, Order},
     id::{MachineName, RequestId},
@@ -19,6 +20,7 @@ use hfd_core::{
 };
 
 use crate::{
+    model::Truth,
     profile::Fault,
     watch::Watch,
     world::{Event, World},
@@ -195,7 +197,8 @@ impl World {
         }
         if needs.namespace {
             let wait = self.travel();
-            self.after(wait, Event::NamespaceAnswered { life });
+            let read = self.dice.chance(500).then_some(self.cluster.namespace);
+            self.after(wait, Event::NamespaceAnswered { life, read });
         }
         if needs.relist {
             self.connect();
@@ -219,8 +222,14 @@ impl World {
 
     fn becomes_durable(&mut self, order: Order) {
         let mut model = std::mem::take(&mut self.model);
+        let bound = order.changes.iter().rev().find_map(|change| match change {
+            Change::Meta(meta) => Some(meta.namespace),
+            _ => None,
+        });
+        let truth = self.truth();
+        let truth = Truth { bound: bound.unwrap_or(truth.bound), ..truth };
         for change in &order.changes {
-            model.becomes_durable(change, &self.truth());
+            model.becomes_durable(change, &truth);
         }
         self.model = model;
         self.disk.write(order.changes);

@@ -245,15 +245,15 @@ impl World {
 
     /// The namespace is deleted with all that is in it, and made again under another UID.
     fn delete_namespace(&mut self) -> bool {
-        if self.cluster.namespace.take().is_none() {
+        let now = self.wall();
+        if !self.cluster.delete_namespace(now) {
             return false;
         }
-        let now = self.wall();
-        for name in self.cluster.pods.keys().cloned().collect::<Vec<_>>() {
-            self.cluster.remove(&name, now);
+        // A watch goes on over it, or is broken by it.
+        if self.dice.chance(500) {
+            self.connect();
         }
-        self.connect();
-        let wait = self.dice.within(2000..60_000);
+        let wait = self.dice.within(1..60_000);
         self.after(wait, Event::NamespaceIsMade);
         self.after(wait + 90_000, Event::Operator);
         true

@@ -52,6 +52,8 @@ pub(crate) struct Truth<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) rows: &'a Rows,
     pub(crate) wall: i64,
+    /// The namespace that the journal is bound to.
+    pub(crate) bound: Option<PodUid>,
     /// Milliseconds during which the view can have been sighted, and lives of the daemon.
     pub(crate) sighted: u64,
     pub(crate) lives: u64,
@@ -165,6 +167,10 @@ impl Model {
         let pod = &truth.cluster.history[&uid];
         let crashed = pod.crashing_at.is_some_and(|since| truth.wall + 1 >= since + CRASH_LOOP);
         assert!(pod.going_at.is_some() || crashed, "{name} is {kind:?} and its pod lives: {pod:?}");
+        assert!(
+            pod.went_with.is_none() || pod.went_with != truth.bound,
+            "{name} is {kind:?}, and it went with a namespace that an operator has not given up: {pod:?}"
+        );
     }
 
     fn entry_becomes(&mut self, entry: &ReturnEntry, before: Option<&ReturnEntry>, truth: &Truth<'_>) {
@@ -286,6 +292,10 @@ impl Model {
         let pod = &truth.cluster.history[&uid];
         let crashed = machine.verdict_kind() == Some(VerdictKind::Lost);
         assert!(pod.going_at.is_some() || crashed, "{name} lives and is listed: {pod:?}");
+        assert!(
+            pod.went_with.is_none() || pod.went_with != truth.bound,
+            "{name} is listed, and it went with a namespace that an operator has not given up: {pod:?}"
+        );
     }
 
     // ---- the end

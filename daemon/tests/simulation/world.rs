@@ -57,6 +57,8 @@ pub(crate) enum Event {
     },
     NamespaceAnswered {
         life: u64,
+        /// What the server read as the question came in, if it was not as late as its answer.
+        read: Option<Option<hfd_core::id::PodUid>>,
     },
     /// The watch.
     Watch {
@@ -289,6 +291,7 @@ impl World {
             cluster: &self.cluster,
             rows: &self.disk.rows,
             wall: self.wall(),
+            bound: self.disk.meta.namespace,
             sighted: self.sighted + seen.map_or(0, |since| self.now - since),
             lives: self.lives,
         }
@@ -325,7 +328,7 @@ impl World {
             Event::CallArrives { number } => self.call_arrives(number),
             Event::CallAnswered { life, number } => self.call_answered(life, number),
             Event::ListAnswered { life } if self.is_life(life) => self.list_answered(),
-            Event::NamespaceAnswered { life } if self.is_life(life) => self.namespace_answered(),
+            Event::NamespaceAnswered { life, read } if self.is_life(life) => self.namespace_answered(read),
             Event::Watch { life, connection } if self.is_life(life) => self.watch_goes_on(connection),
             Event::PodStarts { name, uid } => self.pod_starts(&name, uid),
             Event::PodReady { name, uid } => self.pod_ready(&name, uid),

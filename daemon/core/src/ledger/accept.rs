@@ -262,7 +262,7 @@ impl Ledger {
             return Err(Denied::DiskFull);
         }
         match self.mode {
-            Mode::Serving => self.binding.refusal().map_or(Ok(()), |why| Err(Denied::NotServing(why))),
+            Mode::Serving => self.namespace.binding.refusal().map_or(Ok(()), |why| Err(Denied::NotServing(why))),
             Mode::FirstStart => Err(Denied::NotServing(
                 "the journal is empty and the cluster was not seen yet: wait until the first sync (hfctl status)"
                     .into(),

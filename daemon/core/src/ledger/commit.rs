@@ -35,6 +35,7 @@ impl Ledger {
         batch.changes.extend(dirty.forgotten.into_iter().map(Change::Forget));
         if dirty.meta {
             batch.changes.push(Change::Meta(self.meta.clone()));
+            batch.meta = Some(self.meta.clone());
         }
         batch.requests = self.requests.take_dirty();
         batch.returns = self.returns.take_dirty();
@@ -58,6 +59,9 @@ impl Ledger {
     /// The batch is durable: what it says may be told and acted upon.
     pub fn committed(&mut self, ctx: Ctx<'_>, batch: &Batch) {
         self.disk_full = false;
+        if let Some(meta) = &batch.meta {
+            self.durable_meta = meta.clone();
+        }
         self.requests.commit(&batch.requests);
         for (id, request) in &batch.requests {
             if request.as_ref().is_none_or(|request| request.terminal.is_some()) {
@@ -101,6 +105,8 @@ impl Ledger {
         self.returns.roll_back();
         self.remember_undone(now, &undone);
         self.dirty = Dirty::default();
+        self.meta = self.durable_meta.clone();
+        self.undo_acceptance(now);
         self.derive(now);
         self.names.clear();
         self.resume_names(now);

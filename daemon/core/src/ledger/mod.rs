@@ -12,7 +12,7 @@
 //! | `work.rs`, `ended.rs` | which call a machine needs next, and what its answer means |
 //! | `commit.rs`, `derive.rs` | what becomes durable together, or is undone; what follows from it by counting |
 //! | `names.rs` | returned names that we did not issue |
-//! | `sight.rs` | relists, freshness, the namespace's UID, the loss guard |
+//! | `sight.rs`, `namespace.rs` | relists, freshness, the loss guard; whether the namespace is the one we know |
 //! | `rebuild.rs` | adopting pods after the journal was lost |
 //! | `tick.rs` | deadlines, unpolled requests, retention |
 //! | `report.rs` | what people ask |
@@ -22,6 +22,7 @@ mod commit;
 mod derive;
 mod ended;
 mod names;
+mod namespace;
 mod observe;
 mod rebuild;
 mod report;
@@ -39,13 +40,14 @@ use std::{
 
 pub use self::{
     accept::{Denied, NewRequest, NewReturn, ReturnedMachine, TemplateTerms},
+    namespace::Binding,
     observe::AtRisk,
     rebuild::Rebuilt,
     report::{Counts, MachineReport},
-    sight::{Binding, Mode},
+    sight::Mode,
     work::{Action, Call, CallEnd, Slot},
 };
-use self::{names::NameDoing, rebuild::RebuildPhase};
+use self::{names::NameDoing, namespace::Namespace, rebuild::RebuildPhase};
 use crate::{
     change::{Meta, Restored},
     clock::{Now, SightClock},
@@ -78,6 +80,7 @@ pub struct Needs {
 pub struct Ledger {
     policy: Policy,
     meta: Meta,
+    durable_meta: Meta,
     requests: Versioned<MachineRequest>,
     returns: Versioned<ReturnRequest>,
     dirty: Dirty,
@@ -85,13 +88,9 @@ pub struct Ledger {
 
     // volatile
     mode: Mode,
-    binding: Binding,
+    namespace: Namespace,
     watching: bool,
     fresh: bool,
-    /// The namespace was asked for since the last LIST began.
-    namespace_checked: bool,
-    /// The question is not permitted to us, so it can't be answered.
-    namespace_hidden: bool,
     sight: SightClock,
     doing: HashMap<MachineName, Doing>,
     names: BTreeMap<Arc<str>, NameDoing>,
@@ -174,17 +173,16 @@ impl Ledger {
         let queues = Queues::new(policy.concurrency);
         let mut ledger = Self {
             policy,
+            durable_meta: restored.meta.clone(),
             meta: restored.meta,
             requests: Versioned::new(restored.requests.into_iter().map(|request| (request.id, request))),
             returns: Versioned::new(restored.returns.into_iter().map(|request| (request.id, request))),
             dirty: Dirty::default(),
             derived: Derived::default(),
             mode: if empty { Mode::FirstStart } else { Mode::Serving },
-            binding: Binding::Unknown,
+            namespace: Namespace::default(),
             watching: false,
             fresh: false,
-            namespace_checked: false,
-            namespace_hidden: false,
             sight: SightClock::default(),
             doing: HashMap::default(),
             names: BTreeMap::new(),
@@ -241,7 +239,11 @@ impl Ledger {
 
     /// What is needed from the outside, once each.
     pub fn take_needs(&mut self) -> Needs {
-        std::mem::take(&mut self.needs)
+        let asks_namespace = self.take_namespace_question();
+        let namespace = self.needs.namespace;
+        let needs = Needs { namespace: asks_namespace, ..self.needs };
+        self.needs = Needs { namespace, ..Needs::default() };
+        needs
     }
 
     /// Changes of the machines about to be lost or lost, for readers.

@@ -180,7 +180,7 @@ impl Ledger {
             Mode::FirstStart => false,
             Mode::RebuildPending => !ours_by_form,
         };
-        self.sight.is_sighted() && journal_known && !self.binding.is_foreign()
+        self.sight.is_sighted() && journal_known && !self.namespace.binding.is_foreign()
     }
 
     fn end_name(&mut self, ctx: Ctx<'_>, name: &Arc<str>, end: &ReturnEnd) {

@@ -33,7 +33,6 @@ impl Ledger {
             let bounds = Bounds { min: self.policy.guard_min, fraction: self.policy.guard_fraction };
             if self.guard.admit(&newly, known, bounds, ctx.now.mono) {
                 self.needs.list = true;
-                self.doubt_namespace(ctx); // a namespace made again looks like a mass loss, too
             }
         }
         for name in names {
@@ -69,6 +68,9 @@ impl Ledger {
             self.refresh_at_risk(ctx, name);
             return;
         }
+        if pod.as_ref().is_some_and(|pod| machine.owns(pod) && pod.deletion.is_none()) {
+            self.forget_doubt(name);
+        }
         self.settle_create(name, pod.as_ref());
         self.settle_delete(name, pod.as_ref());
         let current = pod.as_ref().filter(|pod| !self.is_older(name, pod));
@@ -86,6 +88,7 @@ impl Ledger {
             let verdict = Arc::new(Verdict { kind, message: message.into(), at: now.wall });
             self.edit_machine(name, |machine| machine.verdict = Some(verdict));
             self.guard.forget(name);
+            self.forget_doubt(name);
         }
     }
 
@@ -120,14 +123,17 @@ impl Ledger {
                 return None;
             }
             match machine.verdict_kind() {
-                Some(VerdictKind::Lost) => Some(AtRisk::Lost),
+                Some(VerdictKind::Lost) => Some((AtRisk::Lost, false)),
                 Some(_) => None,
                 None if machine.was_ready() && !self.guard.holds(name) => {
-                    ctx.pods.pod(name).filter(|pod| machine.owns(pod)).and_then(|pod| going(&pod, ctx.now))
+                    let pod = ctx.pods.pod(name).filter(|pod| machine.owns(pod))?;
+                    Some((going(&pod, ctx.now)?, pod.deletion.is_some()))
                 }
                 None => None,
             }
         });
+        // One that is being deleted may go with a namespace that is made again.
+        let risk = risk.filter(|(_, deleted)| !deleted || self.is_loss_here(name)).map(|(risk, _)| risk);
         // While a disruption without a deletionTimestamp lasts, the first answer stands.
         if let (Some(AtRisk::EndsAt(_)), Some(AtRisk::EndsAt(_))) = (self.at_risk.get(&name), risk)
             && ctx.pods.pod(name).is_some_and(|pod| pod.deletion.is_none())
@@ -221,7 +227,9 @@ impl Ledger {
             return;
         }
         let Some((kind, message)) = self.end_seen(ctx, name, machine, pod) else { return };
-        if kind == VerdictKind::Lost && self.guard.holds(name) {
+        // Both are asked at once.
+        let here = pod.is_some_and(|pod| pod.deletion.is_none()) || self.is_loss_here(name);
+        if !here || (kind == VerdictKind::Lost && self.guard.holds(name)) {
             return;
         }
         self.give_verdict(ctx.now, name, kind, &message);
@@ -286,6 +294,7 @@ impl Ledger {
         }
         self.edit_machine(name, |machine| machine.gone_at = Some(ctx.now.wall));
         self.guard.forget(name);
+        self.forget_doubt(name);
         self.forced.remove(&name);
         self.note_trouble(&name.to_string(), None);
         for (id, place) in self.derived.covering.remove(&name).unwrap_or_default() {

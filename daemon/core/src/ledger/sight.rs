@@ -1,19 +1,13 @@
-//! What we see and whether it may be believed: relists, freshness, the namespace, the loss guard
-//! (`lifecycle.md` 6, 7, 8).
+//! What we see and whether it may be believed: relists, freshness, the loss guard (`lifecycle.md` 6, 7).
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Ledger, rebuild::RebuildPhase};
-use crate::{
-    doing::Create,
-    id::{MachineName, PodUid},
-    outcome::{ListOutcome, NamespaceOutcome},
-    view::Ctx,
-};
+use crate::{doing::Create, id::MachineName, outcome::ListOutcome, view::Ctx};
 
 /// An unanswered guard LIST or namespace GET is asked again after this long.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+pub(super) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// How far the journal can be trusted to know what runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,42 +18,6 @@ pub enum Mode {
     RebuildPending,
     /// Normal.
     Serving,
-}
-
-/// Whether the namespace is the one that the journal is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Binding {
-    /// Not asked yet in this life.
-    Unknown,
-    /// It is, or the question is not permitted to us.
-    Ours,
-    /// It is another one (the UID), or it is gone (`None`) though the journal is bound.
-    Foreign(Option<PodUid>),
-}
-
-impl Binding {
-    /// Creating pods cannot hit the wrong cluster.
-    #[must_use]
-    pub const fn allows_creates(self) -> bool {
-        matches!(self, Self::Ours)
-    }
-
-    /// The namespace is not the one we know.
-    #[must_use]
-    pub const fn is_foreign(self) -> bool {
-        matches!(self, Self::Foreign(_))
-    }
-
-    /// Why no request is accepted, for callers.
-    #[must_use]
-    pub fn refusal(self) -> Option<String> {
-        let Self::Foreign(uid) = self else { return None };
-        let what = uid.map_or_else(|| "is gone".to_owned(), |uid| format!("has another UID ({uid})"));
-        Some(format!(
-            "the namespace {what} than the one this journal belongs to: check kubeconfig and context, or accept it with \
-             `hfd accept-namespace`"
-        ))
-    }
 }
 
 impl Ledger {
@@ -113,55 +71,6 @@ impl Ledger {
     pub fn freshness(&mut self, ctx: Ctx<'_>, fresh: bool) {
         self.fresh = fresh;
         self.refresh_sight(ctx);
-    }
-
-    /// The namespace was asked for.
-    pub fn namespace_seen(&mut self, ctx: Ctx<'_>, outcome: &NamespaceOutcome) {
-        let before = self.binding;
-        self.binding = match (outcome, self.meta.namespace) {
-            (NamespaceOutcome::Known(uid), Some(bound)) if *uid != bound => Binding::Foreign(Some(*uid)),
-            // Not being allowed to look does not bring back a namespace that was seen to be gone.
-            (NamespaceOutcome::NotAllowed, Some(_)) if before == Binding::Foreign(None) => before,
-            (NamespaceOutcome::Known(_) | NamespaceOutcome::NotAllowed, _) | (NamespaceOutcome::NotFound, None) => {
-                Binding::Ours
-            }
-            (NamespaceOutcome::NotFound, Some(_)) => Binding::Foreign(None),
-            (NamespaceOutcome::NotDone(_) | NamespaceOutcome::Unauthorized, _) => {
-                self.clocks.namespace_again_at = Some(ctx.now.mono + ASK_AGAIN_AFTER);
-                return;
-            }
-        };
-        if self.binding == Binding::Foreign(None) {
-            // A watch goes on over a namespace that is gone, so no new LIST may come to ask whether it was made again.
-            self.clocks.namespace_again_at = Some(ctx.now.mono + ASK_AGAIN_AFTER);
-        }
-        self.namespace_checked = true;
-        self.namespace_hidden = *outcome == NamespaceOutcome::NotAllowed;
-        if let NamespaceOutcome::Known(uid) = outcome {
-            self.clocks.seen_namespace = Some(*uid);
-        }
-        self.bind_if_new();
-        self.refresh_sight(ctx);
-        if before != self.binding {
-            self.replan_all(ctx);
-        }
-    }
-
-    /// An operator accepts the present namespace as the journal's.
-    ///
-    /// # Errors
-    /// Says why there is nothing to accept.
-    pub fn accept_namespace(&mut self, ctx: Ctx<'_>) -> Result<PodUid, String> {
-        let Binding::Foreign(Some(uid)) = self.binding else {
-            return Err("the namespace is not in question: nothing to accept".into());
-        };
-        self.meta.namespace = Some(uid);
-        self.dirty.meta = true;
-        self.binding = Binding::Ours;
-        self.namespace_checked = true;
-        self.refresh_sight(ctx);
-        self.replan_all(ctx);
-        Ok(uid)
     }
 
     /// The guard's LIST answered.
@@ -222,39 +131,17 @@ impl Ledger {
         self.mode
     }
 
-    /// The namespace's state.
-    #[must_use]
-    pub const fn binding(&self) -> Binding {
-        self.binding
-    }
-
-    /// Whether the namespace's UID is hidden from us: then another namespace of this name is not noticed.
-    #[must_use]
-    pub const fn is_namespace_hidden(&self) -> bool {
-        self.namespace_hidden
-    }
-
-    /// Judges nothing before the namespace's UID was asked for again.
-    pub(super) fn doubt_namespace(&mut self, ctx: Ctx<'_>) {
-        self.namespace_checked = false;
-        self.needs.namespace = true;
-        self.refresh_sight(ctx);
-    }
-
     pub(super) fn guard_tick(&mut self, now: Duration) {
         if self.list_again_at.is_some_and(|at| at <= now) {
             self.list_again_at = None;
             self.needs.list = self.guard.is_open();
         }
-        if self.clocks.namespace_again_at.is_some_and(|at| at <= now) {
-            self.clocks.namespace_again_at = None;
-            self.needs.namespace = true;
-        }
+        self.ask_namespace_again(now);
     }
 
     /// Recomputes whether we are sighted; regained sight looks at everything again. Returns whether it did.
     pub(super) fn refresh_sight(&mut self, ctx: Ctx<'_>) -> bool {
-        let right_place = self.binding == Binding::Ours && self.namespace_checked;
+        let right_place = self.namespace.is_ours_and_checked();
         let sighted = self.watching && self.fresh && right_place && self.mode == Mode::Serving;
         let regained = sighted && !self.sight.is_sighted();
         self.sight.set_sighted(sighted, ctx.now);
@@ -271,18 +158,6 @@ impl Ledger {
     pub(super) fn replan_all(&mut self, ctx: Ctx<'_>) {
         for id in self.requests.iter().map(|(id, _)| *id).collect::<Vec<_>>() {
             self.plan_request(ctx, id);
-        }
-    }
-
-    /// Binds the journal to the namespace at the first sync that knows its UID.
-    fn bind_if_new(&mut self) {
-        if self.meta.namespace.is_none()
-            && self.mode == Mode::Serving
-            && self.watching
-            && let Some(uid) = self.clocks.seen_namespace
-        {
-            self.meta.namespace = Some(uid);
-            self.dirty.meta = true;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Ledger, OpenRequest};
 use crate::{
-    id::{MachineName, PodUid, RequestId},
+    id::{MachineName, RequestId},
     machine::{Machine, MachineOutcome, VerdictKind},
     policy::wall_seconds,
     request::{MachineRequest, Origin},
@@ -37,8 +37,6 @@ pub(super) struct Clocks {
     /// When the next sign of life is due.
     sign_at: Duration,
     forget_at: Duration,
-    pub(super) namespace_again_at: Option<Duration>,
-    pub(super) seen_namespace: Option<PodUid>,
     /// Every machine is to be planned anew at the next tick.
     pub(super) replan: bool,
 }
@@ -82,6 +80,7 @@ impl Ledger {
     /// the undone commit had seen.
     pub fn probe_disk(&mut self, ctx: Ctx<'_>) {
         self.give_sign_of_life(ctx);
+        self.bind_if_new();
         self.observe_all(ctx);
         self.plan_names(ctx);
     }
@@ -109,7 +108,7 @@ impl Ledger {
             || !self.derived.open_returns.is_empty()
             || self.rebuild.is_some()
             || self.list_again_at.is_some()
-            || self.clocks.namespace_again_at.is_some()
+            || self.namespace.waits()
     }
 
     /// Requests that nobody polled for the warning time while others were polled, with that time.
@@ -173,7 +172,7 @@ impl Ledger {
         match doing.map(|doing| doing.create) {
             Some(crate::doing::Create::InFlight) => "the API server has not answered its creation yet".to_owned(),
             Some(crate::doing::Create::Exists { .. }) => "its pod was created but is not seen yet".to_owned(),
-            _ if !self.binding.allows_creates() => "the namespace could not be checked yet".to_owned(),
+            _ if !self.namespace.binding.allows_creates() => "the namespace could not be checked yet".to_owned(),
             _ => "its creation waits in the queue".to_owned(),
         }
     }

@@ -307,8 +307,9 @@ impl Ledger {
                     return if self.sight.is_sighted() { due(now, dead_at) } else { Step::Nothing };
                 }
                 let wanted = machine.is_wanted() && self.machine(name).is_some_and(Machine::is_wanted);
-                let may =
-                    request.origin == Origin::Accepted && self.mode == Mode::Serving && self.binding.allows_creates();
+                let may = request.origin == Origin::Accepted
+                    && self.mode == Mode::Serving
+                    && self.namespace.binding.allows_creates();
                 if doing.create == Create::Idle && wanted && may {
                     Step::Now(Class::Creates, Kind::Create)
                 } else {
@@ -323,7 +324,7 @@ impl Ledger {
         if pod.deletion.is_some() {
             return Removal::No;
         }
-        let foreign_hands = !self.foreign_writers.is_empty() || self.binding.is_foreign();
+        let foreign_hands = !self.foreign_writers.is_empty() || self.namespace.binding.is_foreign();
         if let Some(returned_by) = machine.returned_by {
             let by_hostfactory = returned_by != request.id;
             return if by_hostfactory || !foreign_hands { Removal::Now } else { Removal::No };

@@ -79,7 +79,13 @@ impl World {
             None => drop(self.cache.0.borrow_mut().remove(&name)),
         }
         self.step(|ledger, ctx| ledger.pods_seen(ctx, &[name]));
+        self.namespace_is_ours();
         self.commit();
+    }
+
+    /// What may be asked about the namespace is answered.
+    pub(super) fn namespace_is_ours(&mut self) {
+        self.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
     }
 
     /// The pod as it is now.
@@ -90,20 +96,21 @@ impl World {
     /// kill -9 and a start; the namespace is answered, the cluster not listed.
     pub(super) fn restart_unsynced(&mut self, down: i64) {
         self.crash(down);
-        self.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
+        self.namespace_is_ours();
         self.commit();
     }
 
     /// The LIST began; what is asked about the namespace is answered.
     pub(super) fn begin_list(&mut self) {
         self.list_begins();
-        self.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
+        self.namespace_is_ours();
         self.ledger.take_needs();
     }
 
     /// The view is fresh, or no longer.
     pub(super) fn freshness(&mut self, fresh: bool) {
         self.step(|ledger, ctx| ledger.freshness(ctx, fresh));
+        self.namespace_is_ours();
         self.commit();
     }
 

@@ -1,6 +1,6 @@
 //! One life: machines, verdicts, returns, reclaim (`lifecycle.md` 2, 3, 5-7, 9, 10).
 
-use super::world::{Creates, World, machine, pending};
+use super::world::{Creates, NAMESPACE, World, machine, pending};
 use crate::{
     id::{JournalId, PodUid},
     ledger::AtRisk,
@@ -468,6 +468,73 @@ fn a_namespace_made_again_is_not_taken_for_a_mass_loss() {
     world.step(|ledger, ctx| ledger.namespace_seen(ctx, &other));
     world.commit();
     assert_eq!(world.at_risk(machine(id, 0)), None);
+    assert!(world.ledger.binding().is_foreign());
+}
+
+#[test]
+fn a_single_machine_that_goes_with_a_namespace_made_again_is_not_told_lost() {
+    let other = NamespaceOutcome::Known(PodUid::from_bytes([42; 16]));
+    for deletion_is_seen in [false, true] {
+        let mut world = World::new();
+        let id = world.request_ready(3);
+        let pending = world.request(1);
+        if deletion_is_seen {
+            let ends_at = world.now.wall + 30;
+            for pod in world.cluster.values_mut() {
+                pod.deletion = Some(crate::pod::Deletion { ends_at });
+            }
+            world.deliver();
+            world.commit();
+            assert_eq!(world.at_risk(machine(id, 0)), None);
+        }
+        world.cluster.clear();
+        world.deliver();
+        world.commit();
+        assert_eq!(world.at_risk(machine(id, 0)), None);
+        assert_eq!(world.told(pending), "Running: executing 1");
+        assert!(world.ledger.take_needs().namespace);
+        world.step(|ledger, ctx| ledger.namespace_seen(ctx, &other));
+        world.settle();
+        assert_eq!(world.at_risk(machine(id, 0)), None);
+        assert_eq!(world.told(pending), "Running: executing 1");
+        assert!(world.ledger.binding().is_foreign());
+    }
+}
+
+#[test]
+fn an_answer_to_a_question_that_was_sent_before_a_loss_was_seen_says_nothing_of_it() {
+    let mut world = World::new();
+    let id = world.request_ready(2);
+    world.step(|ledger, ctx| ledger.list_began(ctx));
+    assert!(world.ledger.take_needs().namespace);
+    world.list_ends();
+    world.cluster.clear();
+    world.deliver();
+    assert!(!world.ledger.take_needs().namespace, "one question at a time");
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
+    world.commit();
+    assert_eq!(world.at_risk(machine(id, 0)), None);
+    assert!(world.ledger.take_needs().namespace, "asked again, after it was seen");
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
+    world.commit();
+    assert_eq!(world.at_risk(machine(id, 0)), Some(AtRisk::Lost));
+}
+
+#[test]
+fn a_namespace_that_is_being_deleted_is_asked_for_until_it_is_gone_or_made_again() {
+    let mut world = World::new();
+    world.request_ready(1);
+    world.cluster.clear();
+    world.deliver();
+    assert!(world.ledger.take_needs().namespace);
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Terminating(NAMESPACE)));
+    for _ in 0..2 {
+        assert!(!world.ledger.take_needs().namespace);
+        world.now.mono += std::time::Duration::from_secs(3);
+        world.step(|ledger, ctx| ledger.tick(ctx, None));
+        assert!(world.ledger.take_needs().namespace);
+        world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::NotFound));
+    }
     assert!(world.ledger.binding().is_foreign());
 }
 

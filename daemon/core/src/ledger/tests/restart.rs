@@ -164,13 +164,13 @@ fn another_namespace_stops_creates_verdicts_and_requests_until_accepted() {
     world.ledger.take_needs();
     world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(other)));
     world.relist();
-    world.ledger.take_needs();
+    world.namespace = NamespaceOutcome::Known(other);
     world.step(|ledger, ctx| ledger.freshness(ctx, true));
-    world.commit();
+    world.settle();
     assert_eq!(world.at_risk(machine(id, 0)), None);
     assert!(matches!(world.try_request(1, None, None), Err(Denied::NotServing(_))));
     assert_eq!(world.step(|ledger, ctx| ledger.accept_namespace(ctx)), Ok(other));
-    world.commit();
+    world.settle();
     assert_eq!(world.at_risk(machine(id, 0)), Some(AtRisk::Lost));
 }
 

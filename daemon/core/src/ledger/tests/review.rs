@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::world::{Creates, NAMESPACE, World, machine, pending};
 use crate::{
     id::PodUid,
-    ledger::{AtRisk, Call, CallEnd, Mode},
+    ledger::{AtRisk, Binding, Call, CallEnd, Mode},
     outcome::{CreateOutcome, DeleteOutcome, ListOutcome, ListedPod, NamespaceOutcome, NotDone, RefusalKind},
     pod::{Reason, ReasonCode},
 };
@@ -154,6 +154,28 @@ fn a_rebuild_that_could_not_be_made_durable_is_still_pending() {
 }
 
 #[test]
+fn a_namespace_whose_acceptance_could_not_be_made_durable_is_still_in_question() {
+    let mut world = World::new();
+    let id = world.request_ready(1);
+    let other = PodUid::from_bytes([42; 16]);
+    world.namespace = NamespaceOutcome::Known(other);
+    world.cluster.clear();
+    world.relist();
+    world.settle();
+    world.disk_full = true;
+    assert_eq!(world.step(|ledger, ctx| ledger.accept_namespace(ctx)), Ok(other));
+    world.settle();
+    assert_eq!(world.ledger.binding(), Binding::Foreign(Some(other)), "the operator was told that it failed");
+    world.disk_full = false;
+    world.step(|ledger, ctx| ledger.probe_disk(ctx));
+    world.settle();
+    assert_eq!(world.at_risk(machine(id, 0)), None);
+    assert_eq!(world.step(|ledger, ctx| ledger.accept_namespace(ctx)), Ok(other));
+    world.settle();
+    assert_eq!(world.at_risk(machine(id, 0)), Some(AtRisk::Lost));
+}
+
+#[test]
 fn a_pod_that_went_while_the_disk_was_full_is_not_created_again() {
     let mut world = World::new();
     let id = world.try_request(1, None, None).expect("accepted");
@@ -277,6 +299,7 @@ fn a_view_that_a_list_contradicts_is_not_believed_about_a_single_machine_either(
     let truth = std::mem::take(&mut world.cluster);
     world.deliver();
     assert!(world.ledger.take_needs().list);
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::Known(NAMESPACE)));
     let listed = |(name, pod): (&crate::id::MachineName, &crate::pod::PodRecord)| ListedPod {
         name: *name,
         uid: pod.uid,

@@ -75,6 +75,8 @@ pub(super) struct World {
     pub(super) deletes_refused: bool,
     /// What is answered when the ledger asks for the namespace.
     pub(super) namespace: NamespaceOutcome,
+    /// What is asked about the namespace is answered within the step.
+    pub(super) namespace_at_once: bool,
     /// Commits fail for lack of room.
     pub(super) disk_full: bool,
     /// The watch delivers.
@@ -111,6 +113,7 @@ impl World {
             creates: Creates::Work,
             deletes_refused: false,
             namespace: NamespaceOutcome::Known(NAMESPACE),
+            namespace_at_once: false,
             disk_full: false,
             watching: false,
             sent: Vec::new(),
@@ -123,7 +126,12 @@ impl World {
 
     /// One step of the ledger.
     pub(super) fn step<T>(&mut self, step: impl FnOnce(&mut Ledger, Ctx<'_>) -> T) -> T {
-        step(&mut self.ledger, Ctx { now: self.now, pods: &self.cache })
+        let ctx = Ctx { now: self.now, pods: &self.cache };
+        let done = step(&mut self.ledger, ctx);
+        if self.namespace_at_once {
+            self.ledger.namespace_seen(ctx, &self.namespace);
+        }
+        done
     }
 
     /// Namespace answered, pods listed, stream fresh.

@@ -73,8 +73,11 @@ impl Walk {
         cfg.b[B_RDL] = 200;
         let test = scenario.replace('-', "_");
         let title = format!("HFD_TRACE_SEED={seed} cargo test -p hfd-core trace::{test}");
+        let mut world = World::new();
+        // The model knows no namespace.
+        world.namespace_at_once = true;
         Self {
-            world: World::new(),
+            world,
             dice: Dice::new(seed),
             faults,
             strangers: cfg.stranger,
