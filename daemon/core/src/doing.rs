@@ -66,6 +66,8 @@ pub(crate) struct Doing {
     pub(crate) wake_at: Option<Duration>,
     /// Nothing is tried before that time (monotonic): back-off of a call that failed.
     pub(crate) not_before: Option<Duration>,
+    /// The same for looks alone: what may not be looked at may be deletable.
+    pub(crate) look_not_before: Option<Duration>,
     /// Calls that failed in a row.
     pub(crate) attempts: u32,
     /// What the last one said.
@@ -89,13 +91,21 @@ impl Doing {
         !matches!(self.create, Create::Idle | Create::Absent)
     }
 
-    /// Remembers a call that failed and says when to try again.
-    pub(crate) fn back_off(&mut self, now: Duration, wait: Duration, why: &str) -> Duration {
+    /// Remembers a create or a delete that failed and when to try again.
+    pub(crate) fn back_off(&mut self, now: Duration, wait: Duration, why: &str) {
+        self.failed(why);
+        self.not_before = Some(now + wait);
+    }
+
+    /// Remembers a look that failed and when to look again.
+    pub(crate) fn back_off_looking(&mut self, now: Duration, wait: Duration, why: &str) {
+        self.failed(why);
+        self.look_not_before = Some(now + wait);
+    }
+
+    fn failed(&mut self, why: &str) {
         self.attempts = self.attempts.saturating_add(1);
         self.last_error = Some(why.into());
-        let until = now + wait;
-        self.not_before = Some(until);
-        until
     }
 
     /// Forgets failures after a call that went well.

@@ -113,7 +113,9 @@ pub enum LookOutcome {
         /// Deletion is under way.
         deleting: bool,
     },
-    /// No answer that settles anything (an outage, a time-out, or not permitted).
+    /// We may not look (403), with the server's own message: it settles nothing.
+    Refused(String),
+    /// No answer that settles anything (an outage, a time-out).
     NotDone(NotDone),
     /// 401.
     Unauthorized,

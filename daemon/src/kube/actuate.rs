@@ -64,9 +64,11 @@ impl Cluster {
         if answer.is_not_found() {
             return LookOutcome::Absent;
         }
+        let forbidden = answer.is_forbidden();
         let pod = match answer.read() {
             Ok(body) => serde_json::from_slice::<Object<Wire>>(&body).unwrap_or_default().0,
-            Err(Some(why)) => return LookOutcome::NotDone(why),
+            Err(Some(not_done)) if forbidden => return LookOutcome::Refused(not_done.why),
+            Err(Some(not_done)) => return LookOutcome::NotDone(not_done),
             Err(None) => return LookOutcome::Unauthorized,
         };
         // Whoever answers 200 with another object is not the API server that we asked.

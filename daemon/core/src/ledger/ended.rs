@@ -103,13 +103,19 @@ impl Ledger {
         let doing = self.doing.entry(name).or_default();
         let began = doing.looking.take().unwrap_or(now);
         let found = match outcome {
-            LookOutcome::NotDone(not_done) => return back_off(doing, name, now, &not_done),
-            LookOutcome::Unauthorized => return back_off(doing, name, now, &unauthorized()),
+            LookOutcome::Refused(why) => {
+                let why = look_refused(&why);
+                doing.back_off_looking(now, REFUSED_AGAIN_AFTER, &why);
+                return self.note_trouble(&name.to_string(), Some(&why));
+            }
+            LookOutcome::NotDone(not_done) => return back_off_looking(doing, name, now, &not_done),
+            LookOutcome::Unauthorized => return back_off_looking(doing, name, now, &unauthorized()),
             LookOutcome::Ours { uid, request, .. } if request == name.request => Found::Ours(uid),
             LookOutcome::Ours { .. } | LookOutcome::Foreign { .. } => Found::Stranger,
             LookOutcome::Absent => Found::Nothing,
         };
         doing.went_well();
+        doing.look_not_before = None;
         match (doing.create, found) {
             (Create::Exists { uid, by_201, before_list, .. }, Found::Ours(seen)) if seen == uid => {
                 let since = now + LOOK_AGAIN_AFTER.saturating_sub(self.policy.unseen_look_after);
@@ -120,12 +126,8 @@ impl Ledger {
             (Create::Conflict | Create::Ambiguous { .. }, Found::Stranger) => {
                 let why = "the name is taken by a pod that is not ours";
                 if !self.sight.is_sighted() {
-                    return back_off(
-                        doing,
-                        name,
-                        now,
-                        &NotDone { why: why.into(), retry_after: None, throttled: false },
-                    );
+                    let blind = NotDone { why: why.into(), retry_after: None, throttled: false };
+                    return back_off_looking(doing, name, now, &blind);
                 }
                 doing.create = Create::Idle;
                 self.fail_for_good(ctx, name, why);
@@ -140,6 +142,7 @@ impl Ledger {
             }
             (Create::Idle | Create::Absent, Found::Nothing | Found::Stranger) => {}
         }
+        self.note_trouble(&name.to_string(), None);
         // A look settles the creates of earlier lives once they can't land any more; before that it says nothing.
         if self.unsettled.get(&name).is_some_and(|dead_at| *dead_at <= began) {
             self.unsettled.remove(&name);
@@ -157,6 +160,16 @@ fn back_off(doing: &mut Doing, name: MachineName, now: Duration, not_done: &NotD
     let seed = u64::from(name.ordinal);
     let wait = back_off_time(doing.attempts, seed, not_done.retry_after);
     doing.back_off(now, wait, &not_done.why);
+}
+
+fn back_off_looking(doing: &mut Doing, name: MachineName, now: Duration, not_done: &NotDone) {
+    let wait = back_off_time(doing.attempts, u64::from(name.ordinal), not_done.retry_after);
+    doing.back_off_looking(now, wait, &not_done.why);
+}
+
+/// What an operator is told when a look is refused.
+pub(super) fn look_refused(why: &str) -> String {
+    format!("the API server refuses to show the pod: {why}; check the Role of hfd (verb get on pods)")
 }
 
 pub(super) fn unauthorized() -> NotDone {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Ledger, Mode,
-    ended::{REFUSED_AGAIN_AFTER, unauthorized},
+    ended::{REFUSED_AGAIN_AFTER, look_refused, unauthorized},
     work::{Action, CallEnd},
 };
 use crate::{
@@ -144,6 +144,12 @@ impl Ledger {
             }
             CallEnd::Delete(DeleteOutcome::Refused(why)) => {
                 let why = format!("the API server refuses to delete the pod: {why}; check the Role of hfd");
+                doing.last_error = Some(why.as_str().into());
+                doing.not_before = Some(now + REFUSED_AGAIN_AFTER);
+                self.note_trouble(name, Some(&why));
+            }
+            CallEnd::Look(LookOutcome::Refused(why)) => {
+                let why = look_refused(&why);
                 doing.last_error = Some(why.as_str().into());
                 doing.not_before = Some(now + REFUSED_AGAIN_AFTER);
                 self.note_trouble(name, Some(&why));

@@ -147,7 +147,7 @@ impl Ledger {
         self.sight.set_sighted(sighted, ctx.now);
         if regained {
             for doing in self.doing.values_mut() {
-                doing.not_before = None;
+                (doing.not_before, doing.look_not_before) = (None, None);
             }
             self.observe_all(ctx);
             self.plan_names(ctx);

@@ -252,7 +252,11 @@ impl Ledger {
             Step::Now(_, Kind::Look) => Step::Now(look_class, Kind::Look),
             step => step,
         };
-        match (step, doing.not_before) {
+        let not_before = match step {
+            Step::Now(_, Kind::Look) => doing.look_not_before,
+            _ => doing.not_before,
+        };
+        match (step, not_before) {
             (Step::Now(..), Some(not_before)) if not_before > ctx.now.mono => Step::At(not_before),
             _ => step,
         }

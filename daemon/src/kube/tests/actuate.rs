@@ -157,10 +157,13 @@ async fn a_look_says_absent_only_in_the_api_servers_own_words() {
     let ((), outcome) =
         tokio::join!(async { server.asked().await.status(404, "NotFound", "pods \"a\" not found") }, cluster.look("a"));
     assert_eq!(outcome, LookOutcome::Absent);
-    for (code, body) in [(404, "404 page not found"), (200, "<html>"), (200, "{}"), (403, "{}"), (500, "")] {
+    for (code, body) in [(404, "404 page not found"), (200, "<html>"), (200, "{}"), (500, "")] {
         let ((), outcome) = tokio::join!(async { server.asked().await.answer(code, body) }, cluster.look("a"));
         assert!(matches!(outcome, LookOutcome::NotDone(_)), "{code} {body}: {outcome:?}");
     }
+    let refused = async { server.asked().await.status(403, "Forbidden", "pods \"a\" is forbidden") };
+    let ((), outcome) = tokio::join!(refused, cluster.look("a"));
+    assert!(matches!(&outcome, LookOutcome::Refused(why) if why.contains("is forbidden")), "{outcome:?}");
     let ((), outcome) = tokio::join!(async { server.asked().await.answer(401, "no") }, cluster.look("a"));
     assert_eq!(outcome, LookOutcome::Unauthorized);
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::world::{Creates, NAMESPACE, World, machine, pending};
 use crate::{
     id::PodUid,
-    ledger::{AtRisk, Binding, Call, CallEnd, Mode},
-    outcome::{CreateOutcome, DeleteOutcome, ListOutcome, ListedPod, NamespaceOutcome, NotDone, RefusalKind},
+    ledger::{Action, AtRisk, Binding, Call, CallEnd, Mode},
+    outcome::{
+        CreateOutcome, DeleteOutcome, ListOutcome, ListedPod, LookOutcome, NamespaceOutcome, NotDone, RefusalKind,
+    },
     pod::{Reason, ReasonCode},
 };
 
@@ -53,6 +55,27 @@ fn a_create_refused_before_the_sync_fails_nothing_that_an_earlier_life_created()
     world.sync();
     world.all_ready();
     assert_eq!(world.told(id), "Complete: succeed 1");
+}
+
+#[test]
+fn a_refused_look_says_which_permission_is_missing_and_delays_no_delete() {
+    let mut world = World::new();
+    let id = world.accept(1);
+    let name = machine(id, 0);
+    let post = world.post();
+    world.land(name);
+    world.answer(&post, CallEnd::Create(CreateOutcome::AlreadyExists));
+    let look = world.call().expect("whose pod has the name");
+    assert!(matches!(look.action, Action::Look), "{look:?}");
+    let forbidden = "pods is forbidden: User \"hfd\" cannot get resource \"pods\"";
+    world.answer(&look, CallEnd::Look(LookOutcome::Refused(forbidden.into())));
+    assert!(world.call().is_none(), "it is refused for a while");
+    let report = world.step(|ledger, ctx| ledger.machine_report(ctx, name)).expect("known");
+    assert!(report.reason.contains("verb get on pods"), "{report:?}");
+    world.event(name, Some(world.pod(name)));
+    world.accept_return(name);
+    let delete = world.call().expect("it is deletable all the same");
+    assert!(matches!(delete.action, Action::Delete { .. }), "{delete:?}");
 }
 
 #[test]
