@@ -8,7 +8,7 @@ use proto_schema::hostfactory::{
 
 use crate::{
     id::{MachineName, RequestId},
-    ledger::AtRisk,
+    ledger::{AtRisk, Mode},
     machine::{Machine, MachineOutcome},
     request::MachineRequest,
     returns::{self, ReturnEnd},
@@ -112,6 +112,25 @@ pub enum Ignorance {
     NotSeen,
     /// Pods of that request run: the journal is an old backup, or another writer's.
     Orphans,
+}
+
+impl Ignorance {
+    /// What keeps an unknown id from being called unknown. `id` is `None` for what can't be an id of ours; `listed`: the
+    /// cluster was seen whole in this life; `has_pods`: the cache shows pods of that request.
+    pub fn about(
+        id: Option<RequestId>,
+        mode: Mode,
+        listed: bool,
+        has_pods: impl FnOnce(RequestId) -> bool,
+    ) -> Option<Self> {
+        match id {
+            _ if mode != Mode::Serving => Some(Self::NoJournal),
+            // No machine of it can run.
+            None => None,
+            Some(_) if !listed => Some(Self::NotSeen),
+            Some(id) => has_pods(id).then_some(Self::Orphans),
+        }
+    }
 }
 
 /// The answer for an id that names nothing here. Out of ignorance nothing terminal is said.

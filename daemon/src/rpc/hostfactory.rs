@@ -9,7 +9,7 @@ use std::{
 use hfd_core::{
     answer::{self, Committed, Ignorance},
     id::RequestId,
-    ledger::{Mode, NewRequest, NewReturn, ReturnedMachine, TemplateTerms},
+    ledger::{NewRequest, NewReturn, ReturnedMachine, TemplateTerms},
     policy::wall_seconds,
     request::{Caller, Key},
 };
@@ -216,13 +216,9 @@ fn status_of(id: &str, service: &Service, told: &mut Vec<RequestId>) -> RequestS
         }
         return answer::return_request(&request, published, clock::wall());
     }
-    let ignorance = match parsed {
-        _ if published.health().mode != Mode::Serving => Some(Ignorance::NoJournal),
-        // No id of ours, so no machine of it runs.
-        None => None,
-        Some(_) if !service.cache.was_listed() => Some(Ignorance::NotSeen),
-        Some(id) => service.cache.has_pod_of(&id).then_some(Ignorance::Orphans),
-    };
+    let cache = &service.cache;
+    let has_pods = |id| cache.has_pod_of(&id);
+    let ignorance = Ignorance::about(parsed, published.health().mode, cache.was_listed(), has_pods);
     answer::unknown_request(id, ignorance)
 }
 

@@ -3,7 +3,6 @@
 use hfd_core::{
     answer::{self, Committed, Ignorance},
     id::RequestId,
-    ledger::Mode,
 };
 use proto_schema::hostfactory::{MachineResult, RequestState, RequestStatus};
 
@@ -75,13 +74,9 @@ impl World {
             return answer::machine_request(&request, wall);
         }
         let Some(returned) = published.return_request(id) else {
-            let ignorance = if published.health().mode != Mode::Serving {
-                Some(Ignorance::NoJournal)
-            } else if !daemon.cache.0.was_listed() {
-                Some(Ignorance::NotSeen)
-            } else {
-                daemon.cache.0.has_pod_of(&id).then_some(Ignorance::Orphans)
-            };
+            let cache = &daemon.cache.0;
+            let has_pods = |id| cache.has_pod_of(&id);
+            let ignorance = Ignorance::about(Some(id), published.health().mode, cache.was_listed(), has_pods);
             return answer::unknown_request(&id.to_string(), ignorance);
         };
         if returned.ended_at.is_some() && returned.told_at.is_none() {

@@ -118,6 +118,7 @@ impl Ledger {
             .derived
             .unpolled
             .iter()
+            .filter(|(id, _)| !self.is_cancelled(**id))
             .map(|(id, since)| (*id, self.clocks.polling.saturating_sub(*since)))
             .filter(|(_, unpolled)| *unpolled >= self.policy.never_polled_warn)
             .collect();
@@ -202,10 +203,10 @@ impl Ledger {
     fn cancel_unpolled(&mut self, ctx: Ctx<'_>) {
         let Some(limit) = self.policy.never_polled_cancel else { return };
         let due = |since: &Duration| self.clocks.polling.saturating_sub(*since) >= limit;
-        let unpolled: Vec<_> =
-            self.derived.unpolled.iter().filter(|(_, since)| due(since)).map(|(id, _)| *id).collect();
+        // Its clock is kept: what is cancelled and not durable may be undone, and is due again at once.
+        let waits = |(id, since): &(&RequestId, &Duration)| due(since) && !self.is_cancelled(**id);
+        let unpolled: Vec<_> = self.derived.unpolled.iter().filter(waits).map(|(id, _)| *id).collect();
         for id in unpolled {
-            self.derived.unpolled.remove(&id);
             let Some(request) = self.requests.get(id).cloned() else { continue };
             let waited = match limit.as_secs() {
                 seconds @ 0..60 => format!("{seconds} s"),
@@ -221,6 +222,10 @@ impl Ledger {
             }
             self.freeze_if_decided(ctx.now, id);
         }
+    }
+
+    fn is_cancelled(&self, id: RequestId) -> bool {
+        self.requests.get(id).is_none_or(|request| request.cancelled.is_some())
     }
 
     /// Forgets what ended long ago.

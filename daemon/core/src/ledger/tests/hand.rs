@@ -6,7 +6,7 @@ use super::world::{NAMESPACE, World};
 use crate::{
     answer::{self, Committed, Ignorance},
     id::{MachineName, PodUid, RequestId},
-    ledger::{Action, AtRisk, Call, CallEnd, Mode},
+    ledger::{Action, AtRisk, Call, CallEnd},
     outcome::{CreateOutcome, NamespaceOutcome},
     pod::PodRecord,
     queue::Target,
@@ -124,12 +124,8 @@ impl World {
 
     /// What is answered about an id that names nothing.
     pub(super) fn told_unknown(&self, id: RequestId) -> String {
-        let has_pod = || PodView::names(&self.cache).iter().any(|name| name.request == id);
-        let ignorance = if self.ledger.mode() != Mode::Serving {
-            Some(Ignorance::NoJournal)
-        } else {
-            has_pod().then_some(Ignorance::Orphans)
-        };
+        let has_pods = |id| PodView::names(&self.cache).iter().any(|name| name.request == id);
+        let ignorance = Ignorance::about(Some(id), self.ledger.mode(), true, has_pods);
         let answer = answer::unknown_request(&id.to_string(), ignorance);
         format!("{:?}: {} machines", answer.status, answer.machines.len())
     }

@@ -199,6 +199,24 @@ fn a_namespace_whose_acceptance_could_not_be_made_durable_is_still_in_question()
 }
 
 #[test]
+fn a_cancellation_that_could_not_be_made_durable_is_due_again_at_once() {
+    let mut world = World::new();
+    world.policy.never_polled_cancel = Some(Duration::from_secs(120));
+    world.crash(0);
+    world.sync();
+    world.request_ready(1);
+    world.pass(60);
+    world.disk_full = true;
+    world.pass(60);
+    world.disk_full = false;
+    world.step(|ledger, ctx| ledger.probe_disk(ctx));
+    world.settle();
+    assert_eq!(world.cluster.len(), 1, "it was undone");
+    world.pass(1);
+    assert!(world.cluster.is_empty(), "the time of its caller's silence is not counted anew");
+}
+
+#[test]
 fn a_pod_that_went_while_the_disk_was_full_is_not_created_again() {
     let mut world = World::new();
     let id = world.try_request(1, None, None).expect("accepted");
