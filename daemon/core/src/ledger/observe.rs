@@ -31,7 +31,12 @@ impl Ledger {
         if !newly.is_empty() {
             let known = self.derived.live.saturating_sub(self.going);
             let bounds = Bounds { min: self.policy.guard_min, fraction: self.policy.guard_fraction };
-            if self.guard.admit(&newly, known, bounds, ctx.now.mono) {
+            let (requests, at_risk) = (&self.requests, &self.at_risk);
+            let is_live = |name: MachineName| {
+                let machine = requests.get(name.request).and_then(|request| request.machine(name));
+                machine.is_some_and(Machine::is_live) && !at_risk.contains_key(&name)
+            };
+            if self.guard.admit(&newly, known, is_live, bounds, ctx.now.mono) {
                 self.needs.list = true;
             }
         }
