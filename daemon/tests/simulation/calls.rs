@@ -18,13 +18,14 @@ use crate::{
 /// hfd gives a call up after this long, milliseconds.
 const CALL_TIMEOUT: u64 = 30_000;
 /// The API server does not act on a request after this long.
-const SERVER_TIMEOUT: u64 = 60_000;
+pub(crate) const SERVER_TIMEOUT: u64 = 60_000;
 
 /// A call on its way.
 #[derive(Debug)]
 pub(crate) struct Sent {
     call: Call,
     life: u64,
+    at: u64,
     /// It takes effect when it arrives.
     works: bool,
     /// What the daemon is told instead of what happened.
@@ -47,7 +48,9 @@ impl World {
         let Call { target, action, .. } = &call;
         match (target, action) {
             (Target::Machine(name), Action::Create(_)) => {
-                crate::model::Model::post_sent(*name, &self.disk.rows);
+                let mut model = std::mem::take(&mut self.model);
+                model.post_sent(*name, self.lives, &self.truth());
+                self.model = model;
                 self.stats.posts += 1;
             }
             (target, Action::Delete { uid, .. }) => {
@@ -68,7 +71,7 @@ impl World {
         let (there, back) = (self.travel(), self.travel());
         let (works, instead, there, answered) = self.fate(action, there, back);
         let life = self.lives;
-        let sent = Sent { call, life, works, instead, end: None, arrived: !works, answered: false };
+        let sent = Sent { call, life, at: self.now, works, instead, end: None, arrived: !works, answered: false };
         self.calls.insert(number, sent);
         if works {
             self.after(there, Event::CallArrives { number });
@@ -136,7 +139,7 @@ impl World {
         let Some(mut sent) = self.calls.remove(&number) else { return };
         sent.arrived = true;
         if sent.works {
-            let end = self.perform(&sent.call);
+            let end = self.perform(&sent);
             self.note(|| format!("  {number}: {end:?}"));
             sent.end = Some(end);
         }
@@ -145,15 +148,15 @@ impl World {
         }
     }
 
-    fn perform(&mut self, call: &Call) -> CallEnd {
+    fn perform(&mut self, sent: &Sent) -> CallEnd {
         let now = self.wall();
-        match (&call.target, &call.action) {
+        match (&sent.call.target, &sent.call.action) {
             (Target::Machine(name), Action::Create(request)) => {
                 let journal = self.disk.meta.id;
                 let outcome = self.cluster.post(*name, request, journal, now);
                 match &outcome {
                     CreateOutcome::Created(uid) => {
-                        self.model.posted(*name, *uid);
+                        self.model.posted(*name, *uid, (sent.life, sent.at), &self.cluster);
                         self.plan_life(&name.to_string(), *uid);
                     }
                     CreateOutcome::Refused { .. } => drop(self.model.refused.insert(*name)),
@@ -165,7 +168,13 @@ impl World {
                 let name = name_of(target);
                 CallEnd::Delete(self.delete_pod(&name, *uid, *force))
             }
-            (target, _) => CallEnd::Look(self.cluster.look(&name_of(target))),
+            (target, _) => {
+                let found = self.cluster.look(&name_of(target));
+                if let Target::Machine(name) = target {
+                    self.model.creates.looked_at(*name, sent.life, &found, now);
+                }
+                CallEnd::Look(found)
+            }
         }
     }
 
@@ -196,6 +205,7 @@ impl World {
     pub(crate) fn call_answered(&mut self, life: u64, number: u64) {
         let Some(mut sent) = self.calls.remove(&number) else { return };
         sent.answered = true;
+        let at = sent.at;
         let end = sent.instead.clone().or_else(|| sent.end.clone());
         let (target, slot) = (sent.call.target.clone(), sent.call.slot.clone());
         if let (Target::Machine(name), Some(CallEnd::Create(CreateOutcome::Refused { .. }))) = (&target, &end) {
@@ -209,6 +219,11 @@ impl World {
         if self.daemon.as_ref().is_some_and(|daemon| daemon.life == life)
             && let Some(end) = end
         {
+            match (&target, &end) {
+                (Target::Machine(name), CallEnd::Create(outcome)) => self.model.creates.answered(*name, life, outcome),
+                (Target::Machine(name), CallEnd::Look(found)) => self.model.creates.looked(*name, life, at, found),
+                _ => {}
+            }
             self.ledger(|ledger, ctx| ledger.call_ended(ctx, &target, &slot, end));
         }
     }

@@ -20,6 +20,7 @@ use hfd_core::{
 };
 
 use crate::{
+    limits::Limits,
     model::Truth,
     profile::Fault,
     watch::Watch,
@@ -231,8 +232,10 @@ impl World {
         for change in &order.changes {
             model.becomes_durable(change, &truth);
         }
-        self.model = model;
+        let before = Limits::before(&order.changes, &self.disk.rows);
         self.disk.write(order.changes);
+        model.limits.after(&before, &self.disk.rows);
+        self.model = model;
     }
 
     pub(crate) fn commit_ends(&mut self) {
@@ -250,7 +253,6 @@ impl World {
         }
         self.becomes_durable(order);
         self.stats.commits += 1;
-        self.check_limits();
         let Some(mut daemon) = self.daemon.take() else { return };
         let ctx = Ctx { now: self.mono(&daemon), pods: &daemon.cache };
         let published = &daemon.published;

@@ -16,13 +16,12 @@ use hfd_core::{
 use crate::{
     cluster::Owner,
     daemon::Waiting,
-    model::Model,
     profile::Fault,
     world::{Event, World},
 };
 
 /// Templates: id, maxNumber, deadline in seconds.
-const TEMPLATES: [(&str, Option<u32>, u64); 2] = [("limited", Some(9), 300), ("free", None, 120)];
+pub(crate) const TEMPLATES: [(&str, Option<u32>, u64); 2] = [("limited", Some(9), 300), ("free", None, 120)];
 /// Machines that HostFactory wants to have at most.
 const WANTED: usize = 24;
 
@@ -311,15 +310,6 @@ impl World {
         back.dedup_by(|a, b| a.0 == b.0);
         if !back.is_empty() && !self.lying {
             self.call(Body::Return(back));
-        }
-    }
-
-    /// After a commit: the limits of the templates hold.
-    pub(crate) fn check_limits(&self) {
-        for (template, max, _) in TEMPLATES {
-            if let Some(max) = max {
-                Model::check_max(template, max, &self.disk.rows);
-            }
         }
     }
 }

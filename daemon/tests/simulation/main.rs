@@ -10,12 +10,14 @@
 
 mod calls;
 mod cluster;
+mod creates;
 mod daemon;
 mod dice;
 mod disk;
 mod factory;
 mod gremlins;
 mod heal;
+mod limits;
 mod model;
 mod polls;
 mod profile;

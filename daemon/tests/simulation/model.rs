@@ -12,14 +12,16 @@ use hfd_core::{
     change::Change,
     id::{MachineName, PodUid, RequestId},
     machine::{Machine, Verdict, VerdictKind},
-    request::Origin,
+    request::{MachineRequest, Origin},
     returns::{ReturnEnd, ReturnEntry},
 };
 use proto_schema::hostfactory::{MachineResult, MachineStatus, RequestState, RequestStatus};
 
 use crate::{
     cluster::{Cluster, Owner},
+    creates::Creates,
     disk::Rows,
+    limits::Limits,
 };
 
 /// A crash loop of a ready machine is a loss after this long (the policy of the simulation), seconds.
@@ -43,8 +45,12 @@ pub(crate) struct Model {
     /// Why a create can have failed for good.
     pub(crate) refused: BTreeSet<MachineName>,
     pub(crate) taken: BTreeSet<String>,
-    /// Machines for which a POST took effect.
-    posted: BTreeMap<String, Vec<PodUid>>,
+    /// Requests as they became durable last.
+    headers: BTreeMap<RequestId, Arc<MachineRequest>>,
+    pub(crate) creates: Creates,
+    pub(crate) limits: Limits,
+    /// What the LIST showed at whose end the last rebuild adopted.
+    pub(crate) rebuilt_from: BTreeSet<MachineName>,
 }
 
 /// What a check needs of the world besides the model.
@@ -54,6 +60,8 @@ pub(crate) struct Truth<'a> {
     pub(crate) wall: i64,
     /// The namespace that the journal is bound to.
     pub(crate) bound: Option<PodUid>,
+    /// Milliseconds since the world began.
+    pub(crate) now: u64,
     /// Milliseconds during which the view can have been sighted, and lives of the daemon.
     pub(crate) sighted: u64,
     pub(crate) lives: u64,
@@ -67,6 +75,7 @@ impl Model {
 
     pub(crate) fn decide(&mut self, id: RequestId, sighted: u64, lives: u64) {
         self.decided.entry(id).or_insert((sighted, lives));
+        self.limits.decide(id);
     }
 
     /// A reply with an id was sent (whether or not anybody read it).
@@ -82,7 +91,10 @@ impl Model {
     /// One change is about to become durable.
     pub(crate) fn becomes_durable(&mut self, change: &Change, truth: &Truth<'_>) {
         match change {
-            Change::Machine(name, machine) => self.machine_becomes(*name, machine, truth),
+            Change::Machine(name, machine) => {
+                self.machine_becomes(*name, machine, truth);
+                self.creates.durable(*name, machine, truth.now);
+            }
             Change::ReturnEntry(id, place, entry) => {
                 let before = truth.rows.entries.get(&(*id, *place));
                 self.entry_becomes(entry, before, truth);
@@ -102,6 +114,7 @@ impl Model {
                     );
                     assert!(!before.polled || request.polled, "that a request was polled is durable");
                 }
+                self.headers.insert(request.id, request.clone());
             }
             Change::Return(returned) => {
                 let ended = truth.rows.returns.get(&returned.id).and_then(|before| before.ended_at);
@@ -140,10 +153,15 @@ impl Model {
     fn check_verdict(&self, name: MachineName, machine: &Machine, verdict: &Verdict, truth: &Truth<'_>) {
         let (text, why) = (name.to_string(), &*verdict.message);
         let pods = || truth.cluster.history.iter().filter(|(_, pod)| pod.name == text && pod.owner == Owner::Ours);
-        if why.contains("maxNumber") || why == "unknown after rebuild" {
-            return;
-        }
-        if let Some(seconds) = why.strip_prefix("not ready within ") {
+        let request = &self.headers[&name.request];
+        if why.starts_with("maxNumber") {
+            // Whether there was room is looked at when the request becomes durable (`limits.rs`).
+            let beyond = name.ordinal >= request.granted && request.limit.as_deref() == Some(why);
+            assert!(beyond, "{name} was granted and failed: {why}");
+        } else if why == "unknown after rebuild" {
+            assert!(request.origin == Origin::Adopted, "{name} failed ({why}), and its request was accepted");
+            assert!(!self.rebuilt_from.contains(&name), "{name} failed ({why}), and the rebuild's LIST had its pod");
+        } else if let Some(seconds) = why.strip_prefix("not ready within ") {
             let limit: u64 = seconds.split(' ').next().and_then(|limit| limit.parse().ok()).expect("a number");
             // An adopted one counts from its adoption, which is not in this list.
             if let Some((since, lives)) = self.decided.get(&name.request) {
@@ -186,39 +204,28 @@ impl Model {
         }
     }
 
-    /// After each commit: no template has more machines in use than it allows.
-    pub(crate) fn check_max(template: &str, max: u32, rows: &Rows) {
-        let requests = || rows.requests.values().filter(|request| request.template.as_str() == template);
-        // A rebuild adopts what lives, failed and returned machines that are not gone yet among it.
-        if requests().any(|request| request.origin == Origin::Adopted) {
-            return;
-        }
-        let names = requests()
-            .flat_map(|request| (0..request.count()).map(|ordinal| MachineName { request: request.id, ordinal }));
-        let machines = names.filter_map(|name| rows.machine(name));
-        let in_use = machines
-            .filter(|machine| machine.verdict.is_none() && machine.returned_by.is_none() && machine.gone_at.is_none());
-        let in_use = in_use.count();
-        assert!(in_use <= max as usize, "{in_use} machines of {template} are in use, {max} are allowed");
-    }
-
     // ---- what is done
 
     /// A POST is sent.
-    pub(crate) fn post_sent(name: MachineName, rows: &Rows) {
+    pub(crate) fn post_sent(&mut self, name: MachineName, life: u64, truth: &Truth<'_>) {
+        let rows = truth.rows;
         let machine = rows.machine(name);
         let machine = machine.unwrap_or_else(|| panic!("a POST is sent for {name}, whose request is not durable"));
         let over = machine.uid.is_some() || machine.verdict.is_some() || machine.returned_by.is_some();
         assert!(!over, "a POST is sent for {name}, of which is durable: {machine:?}");
         let adopted = rows.requests[&name.request].origin == Origin::Adopted;
         assert!(!adopted, "a POST is sent for {name}, whose request is adopted");
+        let told = self.told.get(&name.request).and_then(|status| status.machines.get(name.ordinal as usize));
+        let told = told.filter(|machine| !machine.machine_id.is_empty() || machine.result != MachineResult::Executing);
+        assert!(told.is_none(), "a POST is sent for {name}, of which was told: {told:?}");
+        self.creates.sent(name, life, truth.now);
     }
 
-    /// A POST took effect.
-    pub(crate) fn posted(&mut self, name: MachineName, uid: PodUid) {
-        let name = name.to_string();
-        assert!(!self.gone.contains(&name), "{name} was said to be gone, and a create of it lands");
-        self.posted.entry(name).or_default().push(uid);
+    /// A POST took effect, which that life has sent at that time.
+    pub(crate) fn posted(&mut self, name: MachineName, uid: PodUid, (life, sent): (u64, u64), cluster: &Cluster) {
+        let said = self.gone.contains(&name.to_string());
+        assert!(!said, "{name} was said to be gone, and a create of it lands");
+        self.creates.landed(name, uid, life, sent, cluster);
     }
 
     /// A DELETE is sent. `second_writer`: the view shows pods of another journal.

@@ -8,6 +8,8 @@
 //! A LIST is of one moment and delivered later; the stream is in order and may lag. What it tells the engine, and in
 //! which order, is that of `hfd::kube::watch`.
 
+use std::collections::BTreeSet;
+
 use hfd::cache::RequestFacts;
 use hfd_core::{id::MachineName, ledger::Ledger, pod::PodRecord, view::Ctx};
 
@@ -43,6 +45,8 @@ pub(crate) struct Watch {
     connection: u64,
     fresh: bool,
     listed: bool,
+    /// What the last LIST that was read had.
+    read: BTreeSet<MachineName>,
     last_bytes: u64,
     /// Half-open: nothing comes any more.
     pub(crate) silent: bool,
@@ -177,7 +181,10 @@ impl World {
         if self.falsifies(&pods) {
             pods.clear();
         }
-        let place = self.cluster.log.len();
+        let (place, read) = (self.cluster.log.len(), pods.iter().map(|(name, _)| *name).collect());
+        if let Some(watch) = self.watch() {
+            watch.read = read;
+        }
         self.set_watch(State::Paging(pods, place));
         let slow = self.strikes(Fault::SlowList);
         if slow { self.dice.within(200..15_000) } else { self.dice.within(5..200) }
@@ -218,7 +225,16 @@ impl World {
         let mut swept = self.daemon.as_ref().map(|daemon| daemon.cache.0.end_list()).unwrap_or_default();
         swept.sort_unstable();
         self.note(|| format!("  listed, {} swept", swept.len()));
-        self.ledger(|ledger, ctx| ledger.list_done(ctx, &swept));
+        let adopted = self.ledger(|ledger, ctx| {
+            let rebuilding = ledger.is_rebuilding();
+            ledger.list_done(ctx, &swept);
+            rebuilding && !ledger.is_rebuilding()
+        });
+        if adopted == Some(true)
+            && let Some(read) = self.watch().map(|watch| watch.read.clone())
+        {
+            self.model.rebuilt_from = read;
+        }
         let now = self.now;
         if let Some(watch) = self.watch() {
             (watch.state, watch.listed, watch.last_bytes) = (State::Streaming(place), true, now);

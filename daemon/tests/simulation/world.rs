@@ -292,6 +292,7 @@ impl World {
             rows: &self.disk.rows,
             wall: self.wall(),
             bound: self.disk.meta.namespace,
+            now: self.now,
             sighted: self.sighted + seen.map_or(0, |since| self.now - since),
             lives: self.lives,
         }
