@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hfd_core::{
-    id::PodUid,
+    id::{MachineName, PodUid},
     ledger::{Action, Call, CallEnd},
     outcome::{CreateOutcome, DeleteOutcome, ListOutcome, LookOutcome, NamespaceOutcome, NotDone, RefusalKind},
     queue::Target,
@@ -11,6 +11,7 @@ use hfd_core::{
 
 use crate::{
     cluster::Owner,
+    follow::Post,
     profile::Fault,
     world::{Event, World},
 };
@@ -69,14 +70,55 @@ impl World {
         let number = self.factory.fresh_number();
         self.note(|| format!("  {number}: {what} {name}"));
         let (there, back) = (self.travel(), self.travel());
+        // Where the run is followed, the answer is there when the call arrives.
+        let back = if self.follow.is_some() { 0 } else { back };
         let (works, instead, there, answered) = self.fate(action, there, back);
+        self.follow_sent(target, action, works, instead.as_ref());
+        let looks = works && matches!(action, Action::Look) && self.follow.is_some();
         let life = self.lives;
         let sent = Sent { call, life, at: self.now, works, instead, end: None, arrived: !works, answered: false };
         self.calls.insert(number, sent);
+        if looks {
+            return self.look_at_once(life, number);
+        }
         if works {
             self.after(there, Event::CallArrives { number });
         }
         self.after(answered, Event::CallAnswered { life, number });
+    }
+
+    fn follow_sent(&mut self, target: &Target, action: &Action, works: bool, instead: Option<&CallEnd>) {
+        let Target::Machine(name) = *target else { return };
+        let may_land = works || is_ambiguous(instead);
+        self.following(|follow| match action {
+            Action::Create(_) => follow.post(name, if may_land { Post::Sent } else { Post::SentInVain }),
+            Action::Delete { .. } => follow.delete_sent(name),
+            Action::Look => {}
+        });
+    }
+
+    /// The model has a look in one step.
+    fn look_at_once(&mut self, life: u64, number: u64) {
+        let sighted = self.daemon.as_ref().is_some_and(|daemon| daemon.ledger.is_sighted());
+        let target = self.calls[&number].call.target.clone();
+        self.call_arrives(number);
+        if let Target::Machine(name) = target {
+            self.following(|follow| follow.looked(name, sighted));
+        }
+        self.call_answered(life, number);
+    }
+
+    /// POSTs of this life that will never do anything, and that nobody has given up yet.
+    pub(crate) fn posts_in_vain(&self) -> Vec<MachineName> {
+        let in_vain = |sent: &&Sent| {
+            !sent.works && !sent.answered && sent.life == self.lives && is_ambiguous(sent.instead.as_ref())
+        };
+        let names =
+            self.calls.values().filter(in_vain).filter_map(|sent| match (&sent.call.target, &sent.call.action) {
+                (Target::Machine(name), Action::Create(_)) => Some(*name),
+                _ => None,
+            });
+        names.collect()
     }
 
     /// Whether it takes effect, what is told instead, when it arrives and when it is answered.
@@ -139,7 +181,17 @@ impl World {
         let Some(mut sent) = self.calls.remove(&number) else { return };
         sent.arrived = true;
         if sent.works {
+            self.following(|_| ());
             let end = self.perform(&sent);
+            if let (Target::Machine(name), CallEnd::Create(outcome)) = (&sent.call.target, &end) {
+                let this_life = self.daemon.as_ref().is_some_and(|daemon| daemon.life == sent.life);
+                let lands = matches!(outcome, CreateOutcome::Created(_));
+                let what = match this_life && !sent.answered {
+                    true => Post::Lands { answered: sent.instead.is_none() },
+                    false => Post::Late { this_life, lands },
+                };
+                self.follow_post(*name, outcome, what);
+            }
             self.note(|| format!("  {number}: {end:?}"));
             sent.end = Some(end);
         }
@@ -211,6 +263,19 @@ impl World {
         if let (Target::Machine(name), Some(CallEnd::Create(CreateOutcome::Refused { .. }))) = (&target, &end) {
             self.model.refused.insert(*name);
         }
+        let given_up = is_ambiguous(end.as_ref()) && sent.end.is_none();
+        let works = sent.works;
+        if let Target::Machine(name) = target
+            && given_up
+            && self.daemon.as_ref().is_some_and(|daemon| daemon.life == life)
+        {
+            self.following(|follow| {
+                follow.post(name, Post::GivenUp);
+                if !works {
+                    follow.post(name, Post::Late { this_life: true, lands: false });
+                }
+            });
+        }
         if !sent.arrived {
             self.calls.insert(number, sent);
         } else if sent.life != life {
@@ -261,6 +326,10 @@ impl World {
             .iter()
             .any(|(name, pod)| foreign(pod) && seen(name).is_some_and(|seen| seen.uid == pod.record.uid))
     }
+}
+
+fn is_ambiguous(end: Option<&CallEnd>) -> bool {
+    matches!(end, Some(CallEnd::Create(CreateOutcome::Ambiguous(_))))
 }
 
 fn name_of(target: &Target) -> String {

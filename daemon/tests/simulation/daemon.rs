@@ -86,6 +86,8 @@ impl World {
             return;
         }
         self.lives += 1;
+        let now = self.now;
+        self.following(|follow| follow.started(now));
         let restored = self.disk.restore();
         let now = Now { mono: Duration::ZERO, wall: self.wall() };
         let ledger = Ledger::new(restored, self.policy.clone(), now);
@@ -128,6 +130,9 @@ impl World {
                 self.becomes_durable(order);
             }
         }
+        self.compare_with_model(); // what became durable is of the life that ends
+        let in_vain = self.posts_in_vain();
+        self.following(|follow| follow.crashed(&in_vain));
         self.callers_are_cut_off();
         let longest = if self.dice.chance(200) { 300_000 } else { 5000 };
         let wait = self.dice.within(100..longest);
@@ -183,13 +188,15 @@ impl World {
         if self.daemon.is_none() {
             return;
         }
-        self.begin_commit();
+        // Where the run is followed, what is decided is durable in the same step.
+        while self.begin_commit() && self.follow.is_some() {}
         while let Some(Some(call)) = self.ledger(|ledger, ctx| ledger.next_call(ctx)) {
             if self.dies_at(Fault::CrashBetweenCalls) {
                 return;
             }
             self.send(call);
         }
+        while self.follow.is_some() && self.begin_commit() {}
         let Some(needs) = self.ledger(|ledger, _| ledger.take_needs()) else { return };
         let life = self.lives;
         if needs.list {
@@ -208,17 +215,24 @@ impl World {
         self.plan_tick();
     }
 
-    fn begin_commit(&mut self) {
-        let Some(daemon) = self.daemon.as_mut() else { return };
-        let Some(order) = daemon.commits.begin(&mut daemon.ledger) else { return };
+    /// Whether there was something to commit.
+    fn begin_commit(&mut self) -> bool {
+        let Some(daemon) = self.daemon.as_mut() else { return false };
+        let Some(order) = daemon.commits.begin(&mut daemon.ledger) else { return false };
         daemon.committing = Some(order);
         let life = daemon.life;
         if self.dies_at(Fault::CrashCommitLost) || self.dies_at(Fault::CrashCommitDurable) {
-            return;
+            return true;
+        }
+        if self.follow.is_some() {
+            self.commit_ends();
+            self.compare_with_model();
+            return true;
         }
         let slow = self.strikes(Fault::SlowDisk);
         let wait = if slow { self.dice.within(200..20_000) } else { self.dice.within(1..20) };
         self.after(wait, Event::CommitEnds { life });
+        true
     }
 
     fn becomes_durable(&mut self, order: Order) {
@@ -233,6 +247,10 @@ impl World {
             model.becomes_durable(change, &truth);
         }
         let before = Limits::before(&order.changes, &self.disk.rows);
+        let rows = &self.disk.rows;
+        if let Some(follow) = &mut self.follow {
+            follow.becomes_durable(&order.changes, rows);
+        }
         self.disk.write(order.changes);
         model.limits.after(&before, &self.disk.rows);
         self.model = model;

@@ -6,6 +6,7 @@
 //! HFD_SIM_SEEDS=0..100000 cargo test --workspace --test simulation -- seeds
 //! HFD_SIM_SEED=17 cargo test --workspace --test simulation -- seeds        one seed, with the end of its trace
 //!                                                             (all of it, with HFD_SIM_TRACE=1 and --nocapture)
+//! HFD_SIM_SEEDS=0..2000 cargo test --workspace --test simulation -- followed    runs held against the model of the rules
 //! ```
 
 mod calls;
@@ -15,6 +16,7 @@ mod daemon;
 mod dice;
 mod disk;
 mod factory;
+mod follow;
 mod gremlins;
 mod heal;
 mod limits;

@@ -1,7 +1,8 @@
 //! The naive model: what was said, what became durable and what is true, and the promises between the three.
 //!
 //! Written from the rules (`lifecycle.md`) and promises, not from the ledger: a list of every answer and of every pod
-//! that ever was. It knows nothing of queues, calls or what is in flight, and draws no conclusion of its own.
+//! that ever was. It knows nothing of queues and draws no conclusion of its own. Which create may follow which is in
+//! `creates.rs`, how many machines a template may have in `limits.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

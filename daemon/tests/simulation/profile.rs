@@ -186,6 +186,11 @@ impl Profile {
         self
     }
 
+    pub(crate) fn without(mut self, faults: &[Fault]) -> Self {
+        self.rates.retain(|fault, _| !faults.contains(fault));
+        self
+    }
+
     pub(crate) fn rate(&self, fault: Fault) -> u32 {
         self.rates.get(&fault).copied().unwrap_or(0)
     }

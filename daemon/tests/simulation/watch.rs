@@ -16,6 +16,7 @@ use hfd_core::{id::MachineName, ledger::Ledger, pod::PodRecord, view::Ctx};
 use crate::{
     cluster::{Change, Cluster},
     daemon::Cache,
+    follow::Follow,
     profile::Fault,
     world::{Event, World},
 };
@@ -160,6 +161,7 @@ impl World {
 
     fn list_begins(&mut self) -> u64 {
         self.tell_fresh(false);
+        self.following(Follow::list_began);
         if let Some(watch) = self.watch() {
             (watch.state, watch.listed) = (State::Asked, false);
         }
@@ -186,6 +188,7 @@ impl World {
             watch.read = read;
         }
         self.set_watch(State::Paging(pods, place));
+        self.following(Follow::list_read);
         let slow = self.strikes(Fault::SlowList);
         if slow { self.dice.within(200..15_000) } else { self.dice.within(5..200) }
     }
@@ -216,6 +219,7 @@ impl World {
             return 0;
         }
         let size = usize::try_from(self.dice.within(1..8)).expect("below 8");
+        let size = if self.follow.is_some() { rest.len() } else { size };
         let page: Vec<_> = rest.drain(..size.min(rest.len())).map(|(name, pod)| Change::Applied(name, pod)).collect();
         self.take(&page);
         if !rest.is_empty() {
@@ -225,6 +229,7 @@ impl World {
         let mut swept = self.daemon.as_ref().map(|daemon| daemon.cache.0.end_list()).unwrap_or_default();
         swept.sort_unstable();
         self.note(|| format!("  listed, {} swept", swept.len()));
+        self.following(Follow::list_done);
         let adopted = self.ledger(|ledger, ctx| {
             let rebuilding = ledger.is_rebuilding();
             ledger.list_done(ctx, &swept);
@@ -256,6 +261,7 @@ impl World {
         let waiting = self.cluster.log.len() - place;
         let some = usize::try_from(self.dice.within(1..6)).expect("below 6").min(waiting);
         let changes = self.cluster.log[place..place + some].to_vec();
+        self.following(|follow| follow.delivered(&changes));
         self.take(&changes);
         let now = self.now;
         if let Some(watch) = self.watch() {

@@ -21,6 +21,7 @@ use crate::{
     dice::Dice,
     disk::Disk,
     factory::Factory,
+    follow::Follow,
     model::{Model, Truth},
     profile::{Fault, Profile},
     stats::Stats,
@@ -171,6 +172,8 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<u64, Sent>,
     pub(crate) factory: Factory,
     pub(crate) model: Model,
+    /// The model's states of single machines, where the run is held against them (`follow/`).
+    pub(crate) follow: Option<Follow>,
     pub(crate) policy: Policy,
     /// Sighted time that is over, at most, in milliseconds.
     pub(crate) sighted: u64,
@@ -213,6 +216,7 @@ impl World {
             calls: BTreeMap::new(),
             factory: Factory::default(),
             model: Model::default(),
+            follow: None,
             policy,
             sighted: 0,
             healing: false,
@@ -232,6 +236,19 @@ impl World {
         let mut dice = Dice::new(seed ^ 0xA5A5_5A5A);
         let profile = Profile::drawn(&mut dice);
         let mut world = Self::new(seed, profile, seed.is_multiple_of(16));
+        world.lively = true;
+        world.after(500, Event::Factory);
+        world.after(2000, Event::Gremlin);
+        world
+    }
+
+    /// A world of one seed that is held against the model of `lifecycle.md`.
+    pub(crate) fn followed(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x5A5A_A5A5);
+        let profile = Profile::drawn(&mut dice).without(&Follow::NOT_MODELLED);
+        let mut world = Self::new(seed, Profile::calm(), false);
+        world.follow = Some(Follow::new());
+        world.profile = profile;
         world.lively = true;
         world.after(500, Event::Factory);
         world.after(2000, Event::Gremlin);
@@ -313,6 +330,7 @@ impl World {
         }
         self.happen(event);
         self.go_on();
+        self.compare_with_model();
         true
     }
 

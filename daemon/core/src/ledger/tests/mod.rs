@@ -9,5 +9,6 @@ mod model;
 mod random;
 mod restart;
 mod review;
+mod search;
 mod trace;
 mod world;

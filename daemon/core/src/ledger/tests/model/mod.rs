@@ -7,7 +7,7 @@
 //! | `steps.rs`, `steps/` | the step relation |
 //! | `check.rs` | the search; each finding comes with its shortest trace |
 //! | `examples/lifecycle_model/` | its command line |
-//! | `tests.rs` | what `cargo test` searches: the small scenarios and every control |
+//! | `../search.rs` | what `cargo test` searches: the small scenarios and every control |
 //!
 //! ```text
 //! cargo run --release -p hfd-core --example lifecycle_model -- SCENARIO|all [+all | +Repair | -Rule ...]
@@ -28,5 +28,3 @@ pub(crate) mod check;
 pub(crate) mod rules;
 pub(crate) mod state;
 pub(crate) mod steps;
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
-//! What every `cargo test` searches. The larger scenarios have their own command (see `mod.rs`).
+//! What every `cargo test` searches. The larger scenarios have their own command (see `model/mod.rs`).
 
-use super::{
+use super::model::{
     check::{Finding, explore},
     rules::{CONTROLS, Cfg, Rule},
 };
