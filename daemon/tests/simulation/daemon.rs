@@ -15,6 +15,7 @@ use hfd_core::{
     commits::{Commits, Order},
     id::{MachineName, RequestId},
     ledger::Ledger,
+    outcome::NamespaceOutcome,
     pod::PodRecord,
     view::{Ctx, PodView, RebuildFacts},
 };
@@ -165,7 +166,12 @@ impl World {
     pub(crate) fn ledger<T>(&mut self, step: impl FnOnce(&mut Ledger, Ctx<'_>) -> T) -> Option<T> {
         let mut daemon = self.daemon.take()?;
         let now = self.mono(&daemon);
-        let result = step(&mut daemon.ledger, Ctx { now, pods: &daemon.cache });
+        let ctx = Ctx { now, pods: &daemon.cache };
+        let result = step(&mut daemon.ledger, ctx);
+        // The model knows no namespace: what is asked about it is answered within the step.
+        if let (Some(_), Some(uid)) = (&self.follow, self.cluster.namespace) {
+            daemon.ledger.namespace_seen(ctx, &NamespaceOutcome::Known(uid));
+        }
         self.daemon = Some(daemon);
         Some(result)
     }
