@@ -30,9 +30,11 @@ pub fn hfctl() -> PathBuf {
     directory().join("hfctl")
 }
 
-/// Root of the source tree.
+/// Root of the source tree: that which cargo runs this from, and else where it was built.
 pub fn source_root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Where it was built may be another tree: cargo does not build anew what only moved.
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = Path::new(&package);
     package.parent().map_or_else(|| package.to_owned(), Path::to_owned)
 }
 
@@ -64,8 +66,17 @@ fn build(profile_dir: &Path) {
         Some(other) => other,
     };
     let target = profile_dir.parent().expect("a profile directory lies in a target directory");
+    let mut command = Command::new(cargo);
+    // What cargo tells the tests of their own package makes build scripts that look at it run again, and with them
+    // everything above them is compiled again: each time that a test builds, and each time that somebody else does.
+    for (name, _) in env::vars_os() {
+        let of_the_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(of_the_package) {
+            command.env_remove(name);
+        }
+    }
     // `--workspace`: the same feature selection as `cargo test --workspace`, so that nothing is compiled twice.
-    let output = Command::new(cargo)
+    let output = command
         .current_dir(source_root())
         .args(["build", "--workspace", "--bins", "--profile", profile, "--target-dir"])
         .arg(target)
