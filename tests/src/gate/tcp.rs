@@ -21,6 +21,8 @@ use rustix::net::sockopt::set_socket_linger;
 
 /// How often a thread whose connection is quiet looks at the weather.
 const LOOK: Duration = Duration::from_millis(20);
+/// No weather has this number.
+const NEVER: u64 = u64::MAX;
 /// Most bytes that are carried at once.
 const PIECE: usize = 16 << 10;
 
@@ -57,6 +59,8 @@ struct Shared {
     changes: AtomicU64,
     /// How often the weather did something to a connection.
     struck: AtomicU64,
+    /// How often a watch that was under way was torn inside an event.
+    torn_watches: AtomicU64,
     closed: AtomicBool,
     links: Mutex<Vec<Arc<Link>>>,
 }
@@ -69,6 +73,10 @@ struct Link {
     over: AtomicBool,
     /// A byte was lost on it.
     dead: AtomicBool,
+    /// What was asked last on it is a watch. Seen only where nothing is encrypted.
+    watches: AtomicBool,
+    /// The weather (by its number) in which that watch got its first bytes.
+    watched_since: AtomicU64,
 }
 
 /// A wire to one address. Dropping it closes it.
@@ -92,6 +100,7 @@ impl Wire {
             weather: Mutex::new(Weather::Fair),
             changes: AtomicU64::new(0),
             struck: AtomicU64::new(0),
+            torn_watches: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             links: Mutex::default(),
         });
@@ -139,6 +148,14 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// How often a cut or reset tore a watch inside an event: of a watch whose answer had begun before that weather, with
+    /// a piece carried whose line has no end. Counts only what is not encrypted.
+    pub fn torn_watches(&self) -> u64 {
+        self.shared.torn_watches.load(Ordering::SeqCst)
+    }
+}
+
 impl Drop for Wire {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
@@ -168,6 +185,22 @@ impl Shared {
 }
 
 impl Link {
+    /// Notes what a client asks for, when this is the beginning of a request.
+    fn asked(&self, piece: &[u8]) {
+        let line = piece.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line);
+        if line.trim_end().ends_with("HTTP/1.1") {
+            self.watches.store(line.contains("watch=true") || line.contains("watch=1"), Ordering::SeqCst);
+            self.watched_since.store(NEVER, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether it ends inside an event of a watch: `last` is the last that is carried, in the weather of this number.
+    fn is_torn(&self, weather: u64, last: &[u8]) -> bool {
+        let before = self.watched_since.load(Ordering::SeqCst) < weather;
+        self.watches.load(Ordering::SeqCst) && before && !last.is_empty() && !last.ends_with(b"\n")
+    }
+
     /// Closes both ends; with `reset`, the client hears of it by a reset.
     fn end(&self, reset: bool) {
         if self.over.swap(true, Ordering::SeqCst) {
@@ -196,7 +229,14 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, upstream: &str) {
         if prepared.is_err() {
             continue;
         }
-        let link = Arc::new(Link { client, server, over: AtomicBool::new(false), dead: AtomicBool::new(false) });
+        let link = Arc::new(Link {
+            client,
+            server,
+            over: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            watches: AtomicBool::new(false),
+            watched_since: AtomicU64::new(NEVER),
+        });
         {
             let mut links = shared.links();
             links.retain(|link| !link.over.load(Ordering::SeqCst));
@@ -251,6 +291,11 @@ impl Carrier {
         let before = self.counted;
         self.counted += piece.len() as u64;
         let to_client = self.direction == Direction::ToClient;
+        if to_client {
+            let _first = self.link.watched_since.compare_exchange(NEVER, changes, Ordering::SeqCst, Ordering::SeqCst);
+        } else {
+            self.link.asked(piece);
+        }
         match weather {
             Weather::Deaf => self.link.dead.store(true, Ordering::SeqCst),
             Weather::Mute if to_client => self.dumb = true,
@@ -258,6 +303,9 @@ impl Carrier {
                 let left = usize::try_from(bytes.saturating_sub(before)).unwrap_or(usize::MAX);
                 if piece.len() >= left {
                     self.shared.strike();
+                    if self.link.is_torn(changes, &piece[..left]) {
+                        self.shared.torn_watches.fetch_add(1, Ordering::SeqCst);
+                    }
                     drop((&self.link.client).write_all(&piece[..left]));
                     self.link.end(matches!(weather, Weather::ResetAfter(_)));
                     return false;
