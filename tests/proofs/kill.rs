@@ -8,11 +8,11 @@ use tests::proof::kill::Plan;
 fn killed_two_hundred_times_under_load_it_loses_doubles_orphans_and_unsays_nothing() {
     let plan = Plan { kills: 200, callers: 10, seed: 1 };
     let report = plan.run(&|line| eprintln!("{line}")).unwrap_or_else(|error| panic!("{}: {error:?}", plan.again()));
-    assert_eq!(report.kills, 200);
+    assert_eq!(report.outcome.strikes, 200);
     // A proof in which one of these never happened would have proven less than it says.
-    assert!(report.while_starting > 0 && report.while_starting < report.kills, "{report:?}");
+    assert!(report.while_starting > 0 && report.while_starting < report.outcome.strikes, "{report:?}");
     assert!(report.in_slow_commits > 0, "{report:?}");
-    assert!(report.judged.acknowledged > 200, "{report:?}");
-    assert!(report.tally.same_key > 0 && report.tally.other_body > 0, "{report:?}");
-    assert!(report.tally.failed.values().sum::<u64>() > 0, "no call failed: {report:?}");
+    assert!(report.outcome.judged.acknowledged > 200, "{report:?}");
+    assert!(report.outcome.tally.same_key > 0 && report.outcome.tally.other_body > 0, "{report:?}");
+    assert!(report.outcome.tally.failed.values().sum::<u64>() > 0, "no call failed: {report:?}");
 }

@@ -10,11 +10,11 @@ use tests::proof::{
 fn forty_power_cuts_under_load_lose_double_orphan_and_unsay_nothing() {
     let plan = Plan { cuts: 40, callers: 8, seed: 1 };
     let report = plan.run(&|line| eprintln!("{line}")).unwrap_or_else(|error| panic!("{}: {error:?}", plan.again()));
-    assert_eq!(report.cuts, 40);
+    assert_eq!(report.outcome.strikes, 40);
     // A proof in which one of these never happened would have proven less than it says.
-    assert!(report.while_starting > 0 && report.while_starting < report.cuts, "{report:?}");
+    assert!(report.while_starting > 0 && report.while_starting < report.outcome.strikes, "{report:?}");
     assert!(report.with_unsynced > 0, "no cut met anything unsynced: {report:?}");
-    assert!(report.judged.acknowledged > 100, "{report:?}");
+    assert!(report.outcome.judged.acknowledged > 100, "{report:?}");
 }
 
 /// The proof can see loss: without an fsync at each commit acknowledged ids are lost.

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    call::{Way, call},
+    call::Way,
+    called::Called,
     keys::Keyed,
     load::{Ground, Mix},
     site::{BOUNDED, BROKEN, PLAIN},
@@ -22,6 +23,8 @@ use crate::{
 
 /// Machines of one caller beyond which it rather gives some back.
 const LIVE: usize = 40;
+/// No machine's name.
+const NOBODY: &str = "nobody-00000";
 /// Time-out of most calls, in seconds: longer than any restart.
 pub(super) const LONG: usize = 60;
 
@@ -81,12 +84,14 @@ pub struct Caller {
     pub returns: Vec<OwnReturn>,
     /// Template and count of requests whose call failed: hfd may know them.
     pub doubtful_requests: Vec<(&'static str, u64)>,
-    /// How many of its returns failed: hfd may know them.
-    pub doubtful_returns: u64,
-    /// Machines named in them.
+    /// The machines named in each of its returns that failed: hfd may know them.
+    pub doubtful_returns: Vec<BTreeSet<String>>,
+    /// Machines named in them whose return is not acknowledged since.
     pub doubtful: BTreeSet<String>,
     /// What it counted.
     pub tally: Tally,
+    /// Its calls, since all callers began to call last.
+    pub called: Vec<Called>,
 }
 
 impl Caller {
@@ -100,9 +105,10 @@ impl Caller {
             requests: Vec::new(),
             returns: Vec::new(),
             doubtful_requests: Vec::new(),
-            doubtful_returns: 0,
+            doubtful_returns: Vec::new(),
             doubtful: BTreeSet::new(),
             tally: Tally::default(),
+            called: Vec::new(),
         }
     }
 
@@ -120,7 +126,7 @@ impl Caller {
                 _ => self.other_body(ground),
             },
             Some(Verb::GetRequestStatus) => self.poll_some(ground),
-            Some(Verb::RequestReturnMachines) => self.give_some_back(ground),
+            Some(Verb::RequestReturnMachines) => self.give_some_back(ground, mix),
             Some(Verb::GetReturnRequests) => self.reclaims(ground),
             Some(Verb::GetAvailableTemplates) | None => self.templates(ground),
         }
@@ -136,7 +142,8 @@ impl Caller {
         let (template, count) = self.demand();
         let begun = epoch_seconds();
         let input = demand(template, count);
-        let reply = call(self.way(ground), Verb::RequestMachines, &input)?;
+        let way = self.way(ground);
+        let reply = self.call(way, Verb::RequestMachines, &input)?;
         if !self.count("request", &reply) {
             self.doubtful_requests.push((template, count));
             return Ok(());
@@ -180,6 +187,27 @@ impl Caller {
         Ok(true)
     }
 
+    /// A return that hfd knows and nobody was told of; a call of this caller that failed named exactly its machines.
+    pub fn adopt_return(&mut self, ground: &Ground<'_>, id: &str, names: &[String]) -> Result<bool> {
+        let place = self.doubtful_returns.iter().position(|doubt| {
+            // Each of them once.
+            doubt.len() == names.len() && names.iter().all(|name| doubt.contains(name))
+        });
+        let Some(place) = place else { return Ok(false) };
+        self.doubtful_returns.swap_remove(place);
+        let json = json!({"requestId": id, "message": "found"});
+        let verb = Verb::RequestReturnMachines;
+        let reply = Reply { verb, code: 0, json, stdout: String::new(), stderr: String::new() };
+        self.return_accepted(ground, &returned(names), 1, &reply, names)?;
+        Ok(true)
+    }
+
+    /// What failed until now, and hfd does not know, it never will.
+    pub fn forget_doubts(&mut self) {
+        self.doubtful_requests.clear();
+        self.doubtful_returns.clear();
+    }
+
     fn poll_some(&mut self, ground: &Ground<'_>) -> Result<()> {
         let mut ids: Vec<String> = self.requests.iter().map(|own| own.id.clone()).collect();
         ids.extend(self.returns.iter().map(|own| own.id.clone()));
@@ -203,7 +231,7 @@ impl Caller {
         let asked: Vec<Value> = ids.iter().map(|id| json!({ "requestId": id })).collect();
         let input = json!({ "requests": asked });
         let begun = epoch_seconds();
-        let reply = call(way, Verb::GetRequestStatus, &input)?;
+        let reply = self.call(way, Verb::GetRequestStatus, &input)?;
         if !self.count("status", &reply) {
             return Ok(false);
         }
@@ -226,12 +254,14 @@ impl Caller {
         }
     }
 
-    fn give_some_back(&mut self, ground: &Ground<'_>) -> Result<()> {
+    fn give_some_back(&mut self, ground: &Ground<'_>, mix: Mix) -> Result<()> {
         let early = self.random.chance(100);
         let fits = |own: &&OwnRequest| early || own.status != "running";
         let left: Vec<Vec<String>> = self.requests.iter().filter(fits).map(|own| own.left(early)).collect();
         let left: Vec<Vec<String>> = left.into_iter().filter(|names| !names.is_empty()).collect();
-        let Some(mut names) = self.random.one_of(&left).cloned() else { return self.poll_some(ground) };
+        let Some(mut names) = self.random.one_of(&left).cloned() else {
+            return if mix == Mix::All { self.poll_some(ground) } else { self.give_back_again(ground) };
+        };
         self.random.shuffle(&mut names);
         if self.random.chance(400) {
             names.truncate(self.random.within(1..=names.len()));
@@ -247,38 +277,57 @@ impl Caller {
         self.give_back(ground, way, &names).map(drop)
     }
 
+    /// What was given back before, or a name that nobody has: a return all the same.
+    fn give_back_again(&mut self, ground: &Ground<'_>) -> Result<()> {
+        let before = self.random.one_of(&self.returns).map(|own| own.names.clone());
+        let way = self.way(ground);
+        self.give_back(ground, way, &before.unwrap_or_else(|| vec![NOBODY.to_owned()])).map(drop)
+    }
+
     /// Returns machines; whether that was acknowledged.
     ///
     /// # Errors
     /// A violation.
     pub fn give_back(&mut self, ground: &Ground<'_>, way: Way<'_>, names: &[String]) -> Result<bool> {
-        let machines: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
-        let input = json!({ "machines": machines });
+        let input = returned(names);
         for own in &mut self.requests {
             let before = own.returned.len();
             own.returned.extend(names.iter().filter(|name| name.starts_with(&own.id)).cloned());
             own.returned_early |= own.status == "running" && own.returned.len() > before;
         }
         let begun = epoch_seconds();
-        let reply = call(way, Verb::RequestReturnMachines, &input)?;
+        let reply = self.call(way, Verb::RequestReturnMachines, &input)?;
         if !self.count("return", &reply) {
             self.doubtful.extend(names.iter().cloned());
-            self.doubtful_returns += 1;
+            self.doubtful_returns.push(names.iter().cloned().collect());
             return Ok(false);
         }
-        self.checker.read(&input, begun, &reply)?;
+        self.return_accepted(ground, &input, begun, &reply, names)?;
+        Ok(true)
+    }
+
+    fn return_accepted(
+        &mut self,
+        ground: &Ground<'_>,
+        input: &Value,
+        begun: u64,
+        reply: &Reply,
+        names: &[String],
+    ) -> Result<()> {
+        self.checker.read(input, begun, reply)?;
         let id = reply.json["requestId"].as_str().unwrap_or_default().to_owned();
         ground.acknowledge(&id)?;
         self.doubtful.retain(|name| !names.contains(name));
         self.returns.push(OwnReturn { id, names: names.to_vec(), status: "running".to_owned() });
-        Ok(true)
+        Ok(())
     }
 
     fn reclaims(&mut self, ground: &Ground<'_>) -> Result<()> {
         let names = self.requests.iter().flat_map(OwnRequest::hosts);
         let machines: Vec<Value> = names.take(200).map(|name| json!({ "name": name })).collect();
         let input = json!({ "machines": machines });
-        let reply = call(self.way(ground), Verb::GetReturnRequests, &input)?;
+        let way = self.way(ground);
+        let reply = self.call(way, Verb::GetReturnRequests, &input)?;
         if !self.count("return requests", &reply) {
             return Ok(());
         }
@@ -288,7 +337,8 @@ impl Caller {
     }
 
     fn templates(&mut self, ground: &Ground<'_>) -> Result<()> {
-        let reply = call(self.way(ground), Verb::GetAvailableTemplates, &json!({}))?;
+        let way = self.way(ground);
+        let reply = self.call(way, Verb::GetAvailableTemplates, &json!({}))?;
         if self.count("templates", &reply) {
             self.checker.read(&json!({}), epoch_seconds(), &reply)?;
         }
@@ -344,4 +394,10 @@ impl OwnRequest {
 /// The input of requestMachines.
 pub(super) fn demand(template: &str, count: u64) -> Value {
     json!({"template": {"templateId": template, "machineCount": count}})
+}
+
+/// The input of requestReturnMachines.
+fn returned(names: &[String]) -> Value {
+    let machines: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
+    json!({ "machines": machines })
 }

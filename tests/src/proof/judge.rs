@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     call::{Way, call},
-    caller::{Caller, LONG, OwnRequest},
+    caller::{Caller, LONG, OwnRequest, OwnReturn},
     load::{Ground, Load},
     site::{BOUNDED, BROKEN, PLAIN, Site, wait_until},
 };
@@ -29,8 +29,10 @@ const AT_ONCE: usize = 500;
 pub struct Judged {
     /// Ids that were acknowledged, of requests and returns.
     pub acknowledged: u64,
-    /// Requests that hfd knew although no caller was told: each stands for a call that failed.
+    /// Requests and returns that hfd knew although no caller was told: each stands for a call that failed.
     pub unacknowledged: u64,
+    /// Of them, returns.
+    pub unacknowledged_returns: u64,
     /// Machines asked for.
     pub machines: u64,
     /// Pods in the cluster that had to be there.
@@ -46,13 +48,14 @@ pub struct Judged {
 pub fn judge(load: &mut Load, site: &Site) -> Result<Judged> {
     load.each(site, settle).context("left alone")?;
     let known = known(site)?;
-    let unacknowledged = adopt_unacknowledged(load, site, &known)?;
+    let (unacknowledged, unacknowledged_returns) = adopt_unacknowledged(load, site, &known)?;
     load.each(site, settle).context("after what nobody was told of")?;
     for id in load.acknowledged() {
         ensure!(known.contains_key(&id), "{id} was acknowledged, and hfd does not know it");
     }
     for caller in &load.callers {
         caller.requests.iter().try_for_each(right_end)?;
+        caller.returns.iter().try_for_each(all_gone)?;
     }
     let expected: BTreeSet<String> =
         load.callers.iter().flat_map(|caller| caller.requests.iter().flat_map(|own| own.left(false))).collect();
@@ -63,6 +66,7 @@ pub fn judge(load: &mut Load, site: &Site) -> Result<Judged> {
     Ok(Judged {
         acknowledged: load.acknowledged().len() as u64,
         unacknowledged,
+        unacknowledged_returns,
         machines: load.callers.iter().flat_map(|caller| &caller.requests).map(|own| own.count).sum(),
         pods: expected.len() as u64,
         names,
@@ -123,34 +127,52 @@ fn known(site: &Site) -> Result<BTreeMap<String, Value>> {
         .collect()
 }
 
-/// What hfd knows and nobody was told of needs a failed call that it can stand for; it is followed like all others.
-fn adopt_unacknowledged(load: &mut Load, site: &Site, known: &BTreeMap<String, Value>) -> Result<u64> {
+/// What hfd knows and nobody was told of needs a failed call that it can stand for: of a request, one for as many
+/// machines of that template; of a return, one that named exactly its machines. Each call explains one of them, and from
+/// then on it is followed like all others. Gives how many there were, and how many of them are returns.
+fn adopt_unacknowledged(load: &mut Load, site: &Site, known: &BTreeMap<String, Value>) -> Result<(u64, u64)> {
     let told: BTreeSet<String> = load.acknowledged().into_iter().collect();
     let (mut found, mut returns) = (0, 0);
+    // Taken out, for what they share is borrowed from the load.
+    let mut callers = std::mem::take(&mut load.callers);
+    let ground = load.ground(site);
     for (id, item) in known.iter().filter(|(id, _)| !told.contains(*id)) {
-        if item["kind"] == "return" {
-            returns += 1;
-            continue;
+        let is_return = item["kind"] == "return";
+        let (template, count) = (item["template"].as_str().unwrap_or_default(), item["count"].as_u64());
+        let names = if is_return { names_of(&ground, id)? } else { Vec::new() };
+        let mut adopted = false;
+        for caller in &mut callers {
+            adopted = if is_return {
+                caller.adopt_return(&ground, id, &names)?
+            } else {
+                caller.adopt(&ground, id, template, count.unwrap_or_default())?
+            };
+            if adopted {
+                break;
+            }
         }
-        let template = item["template"].as_str().unwrap_or_default();
-        let count = item["count"].as_u64().unwrap_or_default();
-        let mut callers = std::mem::take(&mut load.callers);
-        let ground = load.ground(site);
-        let adopted = callers
-            .iter_mut()
-            .try_fold(false, |done, caller| if done { Ok(true) } else { caller.adopt(&ground, id, template, count) });
-        load.callers = callers;
-        ensure!(
-            adopted?,
-            "hfd knows {id} ({count} of {template}), which nobody was told of and no failed call explains"
-        );
+        ensure!(adopted, "hfd knows {id}, which nobody was told of and no failed call explains: {item} {names:?}");
         found += 1;
+        returns += u64::from(is_return);
     }
-    let failed: u64 = load.callers.iter().map(|caller| caller.doubtful_returns).sum();
-    ensure!(returns <= failed, "hfd knows {returns} returns that nobody was told of; only {failed} calls failed");
     // Nobody calls now, so of what is not known by now nothing will be: it explains nothing later.
-    load.callers.iter_mut().for_each(|caller| caller.doubtful_requests.clear());
-    Ok(found + returns)
+    callers.iter_mut().for_each(Caller::forget_doubts);
+    load.callers = callers;
+    Ok((found, returns))
+}
+
+/// The machines of a return.
+fn names_of(ground: &Ground<'_>, id: &str) -> Result<Vec<String>> {
+    let way = Way::Hfctl { socket: ground.socket, seconds: LONG, key: None };
+    let reply = call(way, Verb::GetRequestStatus, &json!({"requests": [{ "requestId": id }]}))?;
+    let machines = reply.json["requests"][0]["machines"].as_array().context("a known return has its machines")?;
+    Ok(machines.iter().filter_map(|machine| machine["name"].as_str()).map(str::to_owned).collect())
+}
+
+/// A return has ended with all of its machines gone: here nothing keeps a pod from being deleted.
+fn all_gone(own: &OwnReturn) -> Result<()> {
+    ensure!(own.status == "complete", "the return {} of {:?} ended as {}", own.id, own.names, own.status);
+    Ok(())
 }
 
 /// What a request asked for is what it got, or the reason says why not.
@@ -215,4 +237,16 @@ fn returns_ended(site: &Site) -> Result<()> {
         let list = site.ask(&["get", "requests", "--open", "--limit", "1000000"])?;
         Ok(list["items"].as_array().is_some_and(Vec::is_empty))
     })
+}
+
+impl Judged {
+    /// Adds another round's.
+    pub fn add(&mut self, other: &Self) {
+        self.acknowledged += other.acknowledged;
+        self.unacknowledged += other.unacknowledged;
+        self.unacknowledged_returns += other.unacknowledged_returns;
+        self.machines += other.machines;
+        self.pods += other.pods;
+        self.names += other.names;
+    }
 }

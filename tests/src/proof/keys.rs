@@ -1,12 +1,13 @@
 //! Keys: the same key with the same body is one request, one after the other, at once, and across crashes; with another
 //! body it is refused. Also what a caller does about its doubts once hfd serves again.
 
-use std::thread;
+use std::{thread, time::Instant};
 
 use anyhow::{Result, bail, ensure};
 
 use super::{
     call::{Way, call},
+    called::Called,
     caller::{Caller, LONG, demand},
     load::Ground,
 };
@@ -50,11 +51,14 @@ impl Caller {
         let input = demand(keyed.template, keyed.count);
         let seconds = self.seconds();
         let way = Way::Hfctl { socket: ground.socket, seconds, key: Some(&keyed.key) };
+        let begun = Instant::now();
         let replies: Vec<Result<Reply>> = thread::scope(|scope| {
             let calls: Vec<_> =
                 (0..together).map(|_| scope.spawn(|| call(way, Verb::RequestMachines, &input))).collect();
             calls.into_iter().map(|call| call.join().expect("a call does not panic")).collect()
         });
+        // One stands for them all.
+        self.called.push(Called { verb: Verb::RequestMachines, begun, ended: Instant::now() });
         for reply in replies {
             let reply = reply?;
             if !self.count("request with key", &reply) {
@@ -81,7 +85,7 @@ impl Caller {
             return self.request_with_key(ground);
         };
         let way = Way::Hfctl { socket: ground.socket, seconds: LONG, key: Some(&keyed.key) };
-        let reply = call(way, Verb::RequestMachines, &demand(keyed.template, keyed.count + 1))?;
+        let reply = self.call(way, Verb::RequestMachines, &demand(keyed.template, keyed.count + 1))?;
         ensure!(reply.code != 0, "key {} of {:?} was taken for another body", keyed.key, keyed.id);
         // Another failure, of a call whose hfd was killed, tells of the key as well.
         self.tally.other_body += u64::from(reply.message().contains("with another body"));

@@ -10,20 +10,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{
-    judge::{Judged, give_all_back, judge},
-    load::{Load, Mix},
+    rounds::{Outcome, Rounds, Strikes},
     site::Site,
 };
 use crate::{
     daemon::{Daemon, DaemonSpec},
     hostfactory::random::Random,
-    proof::caller::Tally,
 };
-
-/// Kills on one journal; then a new one, so that a start stays short.
-const A_ROUND: usize = 100;
-/// Kills between two judgements.
-const BETWEEN: usize = 25;
 
 /// How long hfd stays down now and then.
 const DOWN: Duration = Duration::from_millis(1_500);
@@ -45,18 +38,18 @@ pub struct Plan {
 /// What came out.
 #[derive(Debug, Default, Clone)]
 pub struct Report {
-    /// Kills.
-    pub kills: usize,
-    /// Of them, while hfd was still starting.
+    /// Of the kills, those while hfd was still starting.
     pub while_starting: usize,
     /// Beside them, deaths inside a commit that took long.
     pub in_slow_commits: usize,
-    /// Judgements.
-    pub judgements: usize,
-    /// Sums of all rounds.
-    pub judged: Judged,
-    /// Calls.
-    pub tally: Tally,
+    /// What the rounds came to; its strikes are the kills.
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Default)]
+struct Kills {
+    daemon: Option<Daemon>,
+    report: Report,
 }
 
 impl Plan {
@@ -70,62 +63,54 @@ impl Plan {
     /// # Errors
     /// The first violation; what is needed to look into it is kept and named.
     pub fn run(self, say: &dyn Fn(&str)) -> Result<Report> {
-        let mut report = Report::default();
-        let begun = Instant::now();
-        for round in 0.. {
-            let kills = A_ROUND.min(self.kills - report.kills);
-            if kills == 0 {
-                break;
-            }
-            let mut site = Site::open(self.seed.wrapping_add(round));
-            let outcome = self.round(&site, round, kills, &mut report);
-            if let Err(error) = outcome {
-                let kept = site.keep();
-                return Err(error.context(format!("round {round}, kept in {}", kept.display())));
-            }
-            say(&format!("{} kills, {:.0?}", report.kills, begun.elapsed()));
-        }
-        Ok(report)
+        let mut kills = Kills::default();
+        let rounds = Rounds { strikes: self.kills, callers: self.callers, seed: self.seed };
+        let outcome = rounds.run(&mut kills, say)?;
+        Ok(Report { outcome, ..kills.report })
+    }
+}
+
+impl Kills {
+    fn daemon(&mut self) -> Result<&mut Daemon> {
+        self.daemon.as_mut().context("hfd was started")
+    }
+}
+
+impl Strikes for Kills {
+    const WHAT: &'static str = "kills";
+    const A_ROUND: usize = 100;
+    const BETWEEN: usize = 25;
+
+    fn open(&mut self, seed: u64) -> Result<Site> {
+        Ok(Site::open(seed))
     }
 
-    fn round(self, site: &Site, round: u64, kills: usize, report: &mut Report) -> Result<()> {
-        let seed = self.seed.wrapping_add(round);
-        let mut random = Random::of(seed, "kills");
-        let mut load = Load::new(seed, self.callers);
-        let mut daemon = Daemon::start_only(site.spec.clone());
-        Site::wait_synced(&mut daemon)?;
-        let (mut left, mut judged) = (kills, Judged::default());
-        while left > 0 {
-            let now = BETWEEN.min(left);
-            left -= now;
-            load.during(site, Mix::All, |_| {
-                for _ in 0..now {
-                    let serving = live_and_die(&mut daemon, &mut random)?;
-                    report.while_starting += usize::from(!serving);
-                    if random.chance(150) {
-                        daemon = Daemon::start_only(slow_commit(site, &mut random));
-                        report.in_slow_commits += usize::from(dies_slowly(&mut daemon)?);
-                    }
-                    if random.chance(50) {
-                        // Longer than the shorter time-outs of callers: some calls must fail, and say so.
-                        thread::sleep(DOWN);
-                    }
-                    daemon = Daemon::start_only(site.spec.clone());
-                }
-                report.kills += now;
-                Site::wait_synced(&mut daemon)
-            })?;
-            judged = judge(&mut load, site).with_context(|| format!("after {} kills", report.kills))?;
-            report.judgements += 1;
+    fn start(&mut self, site: &Site) -> Result<()> {
+        Site::wait_synced(self.daemon.insert(Daemon::start_only(site.spec.clone())))
+    }
+
+    fn strike(&mut self, site: &Site, random: &mut Random, _: &dyn Fn() -> Vec<String>) -> Result<()> {
+        let serving = live_and_die(self.daemon()?, random)?;
+        self.report.while_starting += usize::from(!serving);
+        if random.chance(150) {
+            let daemon = self.daemon.insert(Daemon::start_only(slow_commit(site, random)));
+            self.report.in_slow_commits += usize::from(dies_slowly(daemon)?);
         }
-        give_all_back(&mut load, site).context("at the end of the round")?;
-        report.judgements += 1;
-        report.judged.add(&judged);
-        report.tally.add(&load.tally());
-        if !daemon.terminate().success() {
-            bail!("hfd did not stop cleanly at the end of the round");
+        if random.chance(50) {
+            // Longer than the shorter time-outs of callers: some calls must fail, and say so.
+            thread::sleep(DOWN);
         }
+        self.daemon = Some(Daemon::start_only(site.spec.clone()));
         Ok(())
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        Site::wait_synced(self.daemon()?)
+    }
+
+    fn close(&mut self) -> Result<bool> {
+        let mut daemon = self.daemon.take().context("hfd was started")?;
+        Ok(daemon.terminate().success())
     }
 }
 
@@ -174,33 +159,15 @@ fn dies_slowly(daemon: &mut Daemon) -> Result<bool> {
     Ok(false)
 }
 
-impl Judged {
-    /// Adds another round's.
-    pub fn add(&mut self, other: &Self) {
-        self.acknowledged += other.acknowledged;
-        self.unacknowledged += other.unacknowledged;
-        self.machines += other.machines;
-        self.pods += other.pods;
-        self.names += other.names;
-    }
-}
-
 impl Report {
     /// Rows of the summary.
     pub fn rows(&self) -> Vec<(String, u64)> {
-        let mut rows: Vec<(String, u64)> = [
-            ("kill -9", self.kills as u64),
-            ("of them before hfd served", self.while_starting as u64),
-            ("beside them, deaths in a slow commit", self.in_slow_commits as u64),
-            ("judgements", self.judgements as u64),
-            ("ids acknowledged", self.judged.acknowledged),
-            ("known without acknowledgement", self.judged.unacknowledged),
-            ("machines asked for", self.judged.machines),
-            ("names with exactly one pod ever", self.judged.names),
-        ]
-        .map(|(what, count)| (what.to_owned(), count))
-        .into();
-        rows.extend(self.tally.rows());
-        rows
+        let own = [
+            ("kill -9", self.outcome.strikes),
+            ("of them before hfd served", self.while_starting),
+            ("beside them, deaths in a slow commit", self.in_slow_commits),
+        ];
+        let own = own.map(|(what, count)| (what.to_owned(), count as u64));
+        own.into_iter().chain(self.outcome.rows()).collect()
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 pub enum Mix {
     /// All of them, as HostFactory does.
     All,
-    /// One alone.
+    /// One alone, whatever it finds to do.
     Only(Verb),
 }
 
@@ -106,6 +106,7 @@ impl Load {
     ) -> Result<T> {
         let stop = AtomicBool::new(false);
         let Self { callers, acknowledged } = self;
+        callers.iter_mut().for_each(|caller| caller.called.clear());
         let acknowledged = &*acknowledged;
         let ground = Ground { socket: &site.spec.socket, scripts: &site.scripts, acknowledged };
         let (ground, stop) = (&ground, &stop);

@@ -2,7 +2,7 @@
 //! afterwards every acknowledgement and the whole cluster are judged.
 //!
 //! ```text
-//!   kill, points, soak, power_cut      what happens to hfd, and when it is judged
+//!   kill, power_cut (in rounds), points, soak      what happens to hfd, and when it is judged
 //!        │
 //!   load ── caller × n ──> hfctl, scripts ──> hfd ──> cluster (a process of its own, survives every kill)
 //!        │                                               │
@@ -13,7 +13,9 @@
 //! order in which it got them. So an answer that a crash unsays is seen without knowing how calls of others overlapped.
 
 pub mod call;
+pub mod called;
 pub mod caller;
+pub mod descriptors;
 pub mod judge;
 mod keys;
 pub mod kill;
@@ -21,5 +23,6 @@ pub mod load;
 pub mod lossy;
 pub mod points;
 pub mod power_cut;
+pub mod rounds;
 pub mod site;
 pub mod soak;

@@ -1,7 +1,14 @@
 //! Death at a named point, once for each verb that can be under way there. A point that is not reached is a failure: a
-//! proof of a place that nobody passes proves nothing.
+//! proof of a place that nobody passes proves nothing. So is a death that struck no call of the verb, or a life that was
+//! called otherwise.
 
-use std::{collections::BTreeMap, fs, os::unix::process::ExitStatusExt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::process::ExitStatusExt,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -70,13 +77,16 @@ fn die_with_each_verb(site: &Site, point: Point, seed: u64) -> Result<u64> {
     for verb in point.verbs {
         prepare(&mut load, site).context("before")?;
         daemon.kill9();
+        let start = Instant::now();
         daemon = Daemon::start_only(armed(site, point.name));
         load.during(site, Mix::Only(*verb), |_| {
-            dies(&mut daemon)?;
+            let death = dies(&mut daemon)?;
             daemon = Daemon::start_only(site.spec.clone());
-            Site::wait_synced(&mut daemon)
+            Site::wait_synced(&mut daemon)?;
+            Ok(death)
         })
-        .and_then(|()| judge(&mut load, site))
+        .and_then(|death| load.struck(*verb, start, death))
+        .and_then(|_| judge(&mut load, site))
         .with_context(|| format!("with {} under way", verb.name()))?;
         deaths += 1;
     }
@@ -107,16 +117,20 @@ fn armed(site: &Site, point: &str) -> crate::DaemonSpec {
     spec
 }
 
-/// Waits for the death by the point.
-fn dies(daemon: &mut Daemon) -> Result<()> {
-    let mut status = None;
-    wait_until(REACHED, "hfd reaches the point", || {
-        status = daemon.process().try_ended();
-        Ok(status.is_some())
-    })?;
-    let signal = status.and_then(|status| status.signal());
-    ensure!(signal == Some(9), "hfd ended with {status:?} instead:\n{}", daemon.log_tail(40));
-    Ok(())
+/// Waits for the death by the point, and gives when it was seen.
+fn dies(daemon: &mut Daemon) -> Result<Instant> {
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = daemon.process().try_ended() {
+            break status;
+        }
+        ensure!(begun.elapsed() < REACHED, "not within {REACHED:?}: hfd reaches the point");
+        // Short, for what begins before the death is seen counts as struck by it.
+        thread::sleep(Duration::from_millis(1));
+    };
+    let death = Instant::now();
+    ensure!(status.signal() == Some(9), "hfd ended with {status} instead:\n{}", daemon.log_tail(40));
+    Ok(death)
 }
 
 /// Death in a rebuild, after it has adopted and before that is durable: the next rebuild finds everything again,

@@ -82,7 +82,7 @@ impl Ground {
     /// Leaves the directory for whoever looks into a failure; the journal is copied off the disk, which ends.
     pub fn keep(&mut self) -> PathBuf {
         let kept = self.site.keep();
-        copy_files(&self.host.spec.state_dir, &kept.join("state-of-the-disk"));
+        self.host.keep(&kept);
         kept
     }
 }
@@ -102,6 +102,11 @@ impl Host {
         if let Some(mut daemon) = self.daemon.take() {
             daemon.kill9();
         }
+    }
+
+    /// Copies the journal off the disk, which ends, into the directory that is kept.
+    fn keep(&self, kept: &Path) {
+        copy_files(&self.spec.state_dir, &kept.join("state-of-the-disk"));
     }
 
     /// The power is back and hfd is started again.

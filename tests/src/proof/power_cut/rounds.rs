@@ -1,6 +1,6 @@
 //! Load, cut, restore, start, ask; from time to time the judge.
 
-use std::time::{Duration, Instant};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,18 +12,13 @@ use super::{
 use crate::{
     hostfactory::random::Random,
     proof::{
-        caller::Tally,
-        judge::{Judged, give_all_back, judge},
         load::{Load, Mix},
         lossy::Survival,
+        rounds::{Outcome, Rounds, Strikes},
         site::{Site, wait_until},
     },
 };
 
-/// Cuts on one journal; then a new one, so that a start stays short.
-const A_ROUND: usize = 50;
-/// Cuts between two judgements.
-const BETWEEN: usize = 10;
 /// Ids that are acknowledged before a control cuts.
 const SOME: usize = 8;
 
@@ -41,9 +36,7 @@ pub struct Plan {
 /// What came out.
 #[derive(Debug, Default, Clone)]
 pub struct Report {
-    /// Power cuts.
-    pub cuts: usize,
-    /// Of them, while hfd was starting.
+    /// Of the cuts, those while hfd was starting.
     pub while_starting: usize,
     /// Of them, with unsynced pages on the disk.
     pub with_unsynced: usize,
@@ -53,12 +46,14 @@ pub struct Report {
     pub unsynced: (usize, usize),
     /// Writes and fsyncs of the disk.
     pub disk: (u64, u64),
-    /// Sums of the judgements.
-    pub judged: Judged,
-    /// Calls.
-    pub tally: Tally,
-    /// Time for it all.
-    pub took: Duration,
+    /// What the rounds came to; its strikes are the cuts.
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Default)]
+struct Cuts {
+    host: Option<Host>,
+    report: Report,
 }
 
 impl Plan {
@@ -72,72 +67,70 @@ impl Plan {
     /// # Errors
     /// The first violation; what is needed to look into it is kept and named.
     pub fn run(self, say: &dyn Fn(&str)) -> Result<Report> {
-        let mut report = Report::default();
-        let begun = Instant::now();
-        for round in 0.. {
-            let cuts = A_ROUND.min(self.cuts - report.cuts);
-            if cuts == 0 {
-                break;
-            }
-            let seed = self.seed.wrapping_add(round);
-            let mut ground = Ground::open(seed)?;
-            if let Err(error) = self.round(&mut ground, seed, cuts, &mut report) {
-                let kept = ground.keep();
-                return Err(error.context(format!("round {round}, kept in {}", kept.display())));
-            }
-            say(&format!("{} power cuts, {:.0?}", report.cuts, begun.elapsed()));
-        }
-        report.took = begun.elapsed();
-        Ok(report)
-    }
-
-    fn round(self, ground: &mut Ground, seed: u64, cuts: usize, report: &mut Report) -> Result<()> {
-        let mut random = Random::of(seed, "power cuts");
-        let mut load = Load::new(seed, self.callers);
-        let Ground { host, site } = ground;
-        host.start()?;
-        let mut left = cuts;
-        while left > 0 {
-            let now = BETWEEN.min(left);
-            left -= now;
-            load.during(site, Mix::All, |so_far| {
-                (0..now).try_for_each(|_| one_cut(host, site, &mut random, so_far, report))
-            })?;
-            judge(&mut load, site).with_context(|| format!("after {} power cuts", report.cuts))?;
-        }
-        let judged = judge(&mut load, site)?;
-        give_all_back(&mut load, site).context("at the end of the round")?;
-        report.judged.add(&judged);
-        report.tally.add(&load.tally());
-        let counts = host.disk.counts();
-        report.disk = (report.disk.0 + counts.writes, report.disk.1 + counts.syncs);
-        let daemon = host.daemon.as_mut().context("it was started")?;
-        ensure!(daemon.terminate().success(), "hfd did not stop cleanly at the end of the round");
-        Ok(())
+        let mut cuts = Cuts::default();
+        let rounds = Rounds { strikes: self.cuts, callers: self.callers, seed: self.seed };
+        let outcome = rounds.run(&mut cuts, say)?;
+        Ok(Report { outcome, ..cuts.report })
     }
 }
 
-fn one_cut(
-    host: &mut Host,
-    site: &Site,
-    random: &mut Random,
-    so_far: &dyn Fn() -> Vec<String>,
-    report: &mut Report,
-) -> Result<()> {
-    let (moment, survival) = (Moment::choose(random), choose_survival(random));
-    let met = host.cut_at(moment)?;
-    let what = || format!("power cut {}: {moment:?}, {survival:?}, {met:?}", report.cuts + 1);
-    host.come_back(survival, random).with_context(what)?;
-    let acknowledged = so_far();
-    let lost = unknown(site, &acknowledged).with_context(what)?;
-    ensure!(lost.is_empty(), "{}: of {} acknowledged ids are lost: {lost:?}", what(), acknowledged.len());
-    report.cuts += 1;
-    report.while_starting += usize::from(met.while_starting);
-    report.ended_by_itself += usize::from(met.ended_by_itself);
-    report.with_unsynced += usize::from(met.unsynced.pages > 0);
-    report.unsynced.0 += met.unsynced.pages;
-    report.unsynced.1 += met.unsynced.names;
-    Ok(())
+impl Cuts {
+    fn host(&mut self) -> Result<&mut Host> {
+        self.host.as_mut().context("the disk was mounted")
+    }
+}
+
+impl Strikes for Cuts {
+    const WHAT: &'static str = "power cuts";
+    const A_ROUND: usize = 50;
+    const BETWEEN: usize = 10;
+
+    fn open(&mut self, seed: u64) -> Result<Site> {
+        let Ground { host, site } = Ground::open(seed)?;
+        self.host = Some(host);
+        Ok(site)
+    }
+
+    fn start(&mut self, _: &Site) -> Result<()> {
+        self.host()?.start()
+    }
+
+    fn strike(&mut self, site: &Site, random: &mut Random, so_far: &dyn Fn() -> Vec<String>) -> Result<()> {
+        let (moment, survival) = (Moment::choose(random), choose_survival(random));
+        let host = self.host()?;
+        let met = host.cut_at(moment)?;
+        let what = || format!("{moment:?}, {survival:?}, {met:?}");
+        host.come_back(survival, random).with_context(what)?;
+        let acknowledged = so_far();
+        let lost = unknown(site, &acknowledged).with_context(what)?;
+        ensure!(lost.is_empty(), "{}: of {} acknowledged ids are lost: {lost:?}", what(), acknowledged.len());
+        let report = &mut self.report;
+        report.while_starting += usize::from(met.while_starting);
+        report.ended_by_itself += usize::from(met.ended_by_itself);
+        report.with_unsynced += usize::from(met.unsynced.pages > 0);
+        report.unsynced.0 += met.unsynced.pages;
+        report.unsynced.1 += met.unsynced.names;
+        Ok(())
+    }
+
+    /// A cut comes back to an hfd that serves.
+    fn serve(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<bool> {
+        // It ends here, before its directory does.
+        let mut host = self.host.take().context("the disk was mounted")?;
+        let counts = host.disk.counts();
+        self.report.disk = (self.report.disk.0 + counts.writes, self.report.disk.1 + counts.syncs);
+        Ok(host.daemon.as_mut().context("hfd was started")?.terminate().success())
+    }
+
+    fn keep(&mut self, place: &Path) {
+        if let Some(host) = self.host.take() {
+            host.keep(place);
+        }
+    }
 }
 
 /// What a control came to.
@@ -214,8 +207,8 @@ impl Seen {
 impl Report {
     /// Rows of the summary.
     pub fn rows(&self) -> Vec<(String, u64)> {
-        let mut rows: Vec<(String, u64)> = [
-            ("power cuts", self.cuts as u64),
+        let own = [
+            ("power cuts", self.outcome.strikes as u64),
             ("of them while hfd was starting", self.while_starting as u64),
             ("of them with unsynced pages", self.with_unsynced as u64),
             ("hfd had ended by itself", self.ended_by_itself as u64),
@@ -223,15 +216,7 @@ impl Report {
             ("unsynced changes of names", self.unsynced.1 as u64),
             ("writes of the disk", self.disk.0),
             ("fsyncs of the disk", self.disk.1),
-            ("ids acknowledged", self.judged.acknowledged),
-            ("known without acknowledgement", self.judged.unacknowledged),
-            ("machines asked for", self.judged.machines),
-            ("names with exactly one pod ever", self.judged.names),
-            ("milliseconds per cut", u64::try_from(self.took.as_millis()).unwrap_or(0) / self.cuts.max(1) as u64),
-        ]
-        .map(|(what, count)| (what.to_owned(), count))
-        .into();
-        rows.extend(self.tally.rows());
-        rows
+        ];
+        own.into_iter().map(|(what, count)| (what.to_owned(), count)).chain(self.outcome.rows()).collect()
     }
 }
