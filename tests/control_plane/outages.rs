@@ -7,7 +7,12 @@ use std::{
 
 use serde_json::{Value, json};
 use tests::{
-    eventually, holds_for,
+    eventually,
+    gate::{
+        Gate, Site as Entrance,
+        calls::{in_flight_at, next_after, repeated_blindly},
+    },
+    holds_for,
     testbed::{Options, Testbed},
 };
 
@@ -40,12 +45,18 @@ fn an_api_server_killed_under_creates_and_under_deletes_loses_and_doubles_nothin
     let mut own = testbed_with(&[]);
     let mut plan = plan_on(&own, 2);
     plan.spec.set_literal("kube.concurrency", "100");
+    // What is in flight when the server is killed is in no log of the server's: a gate sees it come, and sees what the
+    // daemon does next. It hands on and nothing else; where it has no answer, the daemon has none.
+    let api = plan.facts.with_token(plan.ground.token());
+    let entrance = Entrance::by_token(&api, plan.ground.namespace()).expect("the daemon has a token");
+    let gate = Gate::open(entrance, &plan.spec.kubeconfig).expect("a gate opens on loopback");
     let mut site = plan.start_serving();
     let births = Births::watch(site.ground.admin(), site.ground.namespace());
 
     let id = site.hf.request("small", MACHINES as u64);
     eventually("some of the pods are made", PATIENCE, || (births.names() >= 20).then_some(()));
     own.kill_api_server();
+    let killed = gate.now();
     site.audit.start_over();
     let half_way = births.names();
     assert!(half_way < MACHINES, "the API server was killed too late to break a create");
@@ -59,7 +70,8 @@ fn an_api_server_killed_under_creates_and_under_deletes_loses_and_doubles_nothin
     assert_eq!(births.names(), MACHINES);
     assert!(births.twice().is_empty(), "two pods of one name: {:?}", births.twice());
     looked_before_it_repeated(&site, &machines);
-    println!("killed at {half_way} of {MACHINES} pods; {}", summary(&site.audit.calls()));
+    let in_flight = looked_for_what_was_in_flight(&gate, killed);
+    println!("killed at {half_way} of {MACHINES} pods, {in_flight} in flight; {}", summary(&site.audit.calls()));
 
     site.audit.start_over();
     let ret = site.hf.give_back(&slices(&machines));
@@ -94,7 +106,26 @@ fn all_ready(site: &Site, id: &str) -> Vec<String> {
     end.machines.into_iter().map(|machine| machine.name).collect()
 }
 
-/// Nothing was posted blindly. What the server has once said it made is not posted again; what it said is there already
+/// Each pod whose create had no answer when the server was killed was looked for next, and no pod was posted again before
+/// a look had found that it is not there: from the first call of the daemon to the last. Gives how many were in flight.
+#[track_caller]
+fn looked_for_what_was_in_flight(gate: &Gate, killed: Duration) -> usize {
+    let calls = gate.calls();
+    let in_flight = in_flight_at(&calls, killed);
+    assert!(!in_flight.is_empty(), "no create was in flight: the API server was killed too late");
+    for name in &in_flight {
+        let next = next_after(&calls, name, killed);
+        assert!(next.is_some_and(|call| call.verb == "get"), "{name} was in flight, and then came {next:?}");
+        let found = calls.iter().any(|call| {
+            call.name == *name && call.verb == "get" && matches!(call.answer, Some((at, 200 | 404)) if at > killed)
+        });
+        assert!(found, "{name} was in flight, and no look for it had an answer");
+    }
+    assert_eq!(repeated_blindly(&calls), Vec::<String>::new(), "posted again without a look");
+    in_flight.len()
+}
+
+/// The same as the server itself tells it after its restart. What the server has once said it made is not posted again; what it said is there already
 /// was looked at; and what may have been made was looked at before it was posted again.
 #[track_caller]
 fn looked_before_it_repeated(site: &Site, machines: &[String]) {

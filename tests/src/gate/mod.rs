@@ -15,6 +15,7 @@
 //!
 //! A thread serves each connection; none outlives the gate by more than the server's next word on a watch.
 
+pub mod calls;
 mod connection;
 mod control;
 mod faults;
@@ -40,7 +41,12 @@ use anyhow::{Context, Result};
 
 pub use site::Site;
 
-use self::{faults::Faults, history::History, switches::Switches};
+use self::{
+    calls::{Call, Calls},
+    faults::Faults,
+    history::History,
+    switches::Switches,
+};
 use crate::http::Endpoint;
 
 /// Lines of the log that are kept.
@@ -59,6 +65,7 @@ struct Shared {
     switches: Switches,
     faults: Mutex<Faults>,
     counters: Mutex<BTreeMap<String, u64>>,
+    calls: Calls,
     history: History,
     log: Mutex<VecDeque<String>>,
 }
@@ -87,6 +94,7 @@ impl Gate {
             switches: Switches::default(),
             faults: Mutex::default(),
             counters: Mutex::default(),
+            calls: Calls::default(),
             history: History::new(site.admin().clone(), site.namespace()),
             log: Mutex::default(),
             site,
@@ -106,6 +114,16 @@ impl Gate {
     /// The cluster behind it.
     pub fn site(&self) -> &Site {
         &self.shared.site
+    }
+
+    /// What it handed on until now.
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.calls.all()
+    }
+
+    /// Now, as the calls tell it.
+    pub fn now(&self) -> Duration {
+        self.shared.begun.elapsed()
     }
 
     /// The last `lines` lines of its log: each request with its answer.

@@ -37,6 +37,7 @@ pub(super) enum Answer {
 /// Asks the server; `None` when there is no answer, or only half of one.
 pub(super) fn ask(shared: &Shared, incoming: &Incoming, request: &Request) -> Option<Answer> {
     let begun = Instant::now();
+    let place = shared.calls.begin(request, shared.begun.elapsed());
     let noted = |what: &str| {
         let (counter, name) = (request.counter(), &request.name);
         shared.note(&format!("{counter} {name} {what} ({} ms)", begun.elapsed().as_millis()));
@@ -52,10 +53,12 @@ pub(super) fn ask(shared: &Shared, incoming: &Incoming, request: &Request) -> Op
     let (code, fields) = (head.status.as_u16(), wire::end_to_end(&head.headers));
     noted(&code.to_string());
     if request.verb == "watch" && code == 200 {
+        shared.calls.answered(place, shared.begun.elapsed(), code);
         return Some(Answer::Stream(fields, body));
     }
     match body.into_with_config().limit(LARGEST).read_to_vec() {
         Ok(body) => {
+            shared.calls.answered(place, shared.begun.elapsed(), code);
             remember(shared, request, code, &body);
             Some(Answer::Whole(code, fields, body))
         }

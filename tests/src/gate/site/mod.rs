@@ -66,6 +66,14 @@ impl Site {
         Ok(Self::new(admin, endpoint.with_token(None), Kind::Sandbox(token)))
     }
 
+    /// A namespace of any cluster, reached with one token. What only an administrator may do, its gate can't.
+    ///
+    /// # Errors
+    /// When the endpoint has no token.
+    pub fn by_token(endpoint: &Endpoint, namespace: &str) -> Result<Self> {
+        Self::sandbox(endpoint, namespace)
+    }
+
     /// A namespace of a testbed.
     pub fn testbed(facts: &Facts, ground: Ground) -> Self {
         let admin = Administrator::new(ground.admin().clone(), ground.namespace());
