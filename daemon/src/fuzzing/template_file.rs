@@ -81,8 +81,8 @@ fn check(template: &Template) {
     let fields: Vec<_> = metadata.as_object().expect("metadata is an object").keys().collect();
     assert_eq!(fields, ["name", "namespace", "labels", "annotations"], "what else came in");
     assert_eq!(pod["spec"]["hostname"], name.as_str());
-    assert_ne!(pod["spec"]["hostNetwork"], true);
-    assert_ne!(pod["spec"]["setHostnameAsFQDN"], true);
+    assert_ne!(pod["spec"]["hostNetwork"], true, "a pod in the network of its node");
+    assert_ne!(pod["spec"]["setHostnameAsFQDN"], true, "a pod whose host name is not its own");
     assert!(pod["spec"]["containers"].as_array().is_some_and(|list| !list.is_empty()), "a pod without containers");
     // What Kubernetes' types do not read back is no pod that an API server would take.
     serde_json::from_value::<k8s_openapi::api::core::v1::Pod>(pod).expect("a pod of Kubernetes' types");
