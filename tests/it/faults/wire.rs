@@ -6,7 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 use tests::{
     World, eventually,
-    gate::tcp::{Weather, Wire},
+    gate::{
+        Gate, Site,
+        calls::{in_flight_at, next_after, repeated_blindly},
+        tcp::{Weather, Wire},
+    },
+    http::Endpoint,
     names,
 };
 
@@ -110,5 +115,37 @@ fn resets_under_a_burst_of_creates_and_deletes_lose_and_double_nothing() {
     assert_eq!((gone.status.as_str(), gone.with("succeed").len()), ("complete", 60));
     assert!(world.cluster.managed().is_empty());
     assert!(wire.struck() > 0, "nothing was reset");
+    world.assert_no_pod_twice();
+}
+
+/// What was in flight when all connections broke is looked for next, and nothing is posted again before a look has found
+/// that it is not there. A gate before the wire sees every call.
+#[test]
+fn a_create_in_flight_when_connections_break_is_looked_for_before_it_is_repeated() {
+    let (mut world, wire) = wired();
+    let api = Endpoint::from_kubeconfig(&world.daemon.spec().kubeconfig).expect("the kubeconfig is written");
+    let file = world.dir().join("kubeconfig-of-the-outer-gate");
+    let site = Site::by_token(&api, world.cluster.namespace()).expect("the daemon has a token");
+    let gate = Gate::open(site, &file).expect("a gate opens on loopback");
+    world.daemon.spec().kubeconfig = file;
+    world.crash();
+    // Not synchronisation: creates are in flight for long enough that the break strikes them.
+    world.cluster.pod_fault("create", &json!({"delayMs": 150}));
+    let id = world.request("small", 20);
+    let broken = eventually("creates are in flight", SOON, || {
+        let now = gate.now();
+        (in_flight_at(&gate.calls(), now).len() >= 5).then_some(now)
+    });
+    wire.reset_all();
+    let end = world.wait_end(&id);
+    assert_eq!((end.status.as_str(), end.with("succeed").len()), ("complete", 20));
+    let calls = gate.calls();
+    let in_flight = in_flight_at(&calls, broken);
+    assert!(!in_flight.is_empty(), "every create had its answer");
+    for name in &in_flight {
+        let next = next_after(&calls, name, broken);
+        assert!(next.is_some_and(|call| call.verb == "get"), "{name} was in flight, and then came {next:?}");
+    }
+    assert_eq!(repeated_blindly(&calls), Vec::<String>::new());
     world.assert_no_pod_twice();
 }

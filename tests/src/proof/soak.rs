@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{
@@ -34,6 +34,9 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 const FORGOTTEN_WITHIN: usize = 60;
 /// Requests and returns that all callers together may begin while one sample is taken.
 const LATE: u64 = 60;
+/// Requests and returns that are begun at least, however long that takes: each third then has a thousand, and what each of
+/// them left would be seen.
+const ENOUGH: u64 = 3_000;
 /// A cycle of one caller takes some 100 ms; this is for a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -82,39 +85,37 @@ pub struct Report {
     pub at_rest: u64,
 }
 
-/// How a third of the samples is put into one number.
-type Measure = fn(Vec<u64>) -> u64;
-
 struct Bound {
     name: &'static str,
     read: fn(&Sample) -> u64,
-    measure: Measure,
-    /// What may be added to the second third's, in per cent of it.
-    percent: u64,
-    /// The same, beside that.
+    /// How a third of the samples is put into one number.
+    measure: fn(Vec<u64>) -> u64,
+    /// What may be added to the second third's.
     slack: u64,
+    /// The same for each request or return that is known beyond what ever was before: of a machine that has grown faster.
+    a_known: u64,
     /// What no sample may be above.
     most: u64,
 }
 
-/// hfd starts the log over when it has this size, and a batch later at the latest. See `daemon/src/journal/store.rs`.
-const LOG_MOST: u64 = 18 << 20;
+/// hfd starts the log over at 16 MiB, and a batch later at the latest.
+const LOG_MOST: u64 = 17 << 20;
 
 const BOUNDS: [Bound; 5] = [
-    Bound { name: "heap KiB", read: |it| it.heap, measure: median, percent: 2, slack: 256, most: u64::MAX },
+    // Far below what some hundred bytes a request come to.
+    Bound { name: "heap KiB", read: |it| it.heap, measure: median, slack: 384, a_known: 2, most: u64::MAX },
     // Each call under way has a connection.
-    Bound { name: "file descriptors", read: |it| it.files, measure: most, percent: 0, slack: 16, most: u64::MAX },
-    Bound { name: "threads", read: |it| it.threads, measure: most, percent: 0, slack: 4, most: u64::MAX },
-    // Of pages that are free again a new row takes the first that has room.
+    Bound { name: "file descriptors", read: |it| it.files, measure: most, slack: 16, a_known: 0, most: u64::MAX },
+    Bound { name: "threads", read: |it| it.threads, measure: most, slack: 4, a_known: 0, most: u64::MAX },
     Bound {
         name: "database bytes",
         read: |it| it.database,
         measure: most,
-        percent: 10,
-        slack: 64 << 10,
+        slack: 96 << 10,
+        a_known: 2048,
         most: u64::MAX,
     },
-    Bound { name: "log bytes", read: |it| it.log, measure: most, percent: 100, slack: LOG_MOST, most: LOG_MOST },
+    Bound { name: "log bytes", read: |it| it.log, measure: most, slack: LOG_MOST, a_known: 0, most: LOG_MOST },
 ];
 
 impl Plan {
@@ -160,7 +161,12 @@ impl Plan {
                 })
                 .collect();
             let mut samples = Vec::new();
-            while begun.elapsed() < self.duration && !stop.load(Ordering::Relaxed) {
+            let enough = |samples: &[Sample]| samples.last().is_some_and(|last| last.begun >= ENOUGH);
+            while (begun.elapsed() < self.duration || !enough(&samples)) && !stop.load(Ordering::Relaxed) {
+                if begun.elapsed() > self.duration + PATIENCE * 10 {
+                    stop.store(true, Ordering::Relaxed);
+                    bail!("too slow to see what a request leaves: {:?}", samples.last());
+                }
                 thread::sleep(SAMPLE_EVERY);
                 let begun_by_now = 2 * asked.load(Ordering::Relaxed);
                 let sample =
@@ -205,13 +211,15 @@ impl Report {
     /// What is not flat, with its figures.
     pub fn growing(&self) -> Vec<String> {
         let third = self.samples.len() / 3;
+        let known = |part: &[Sample]| part.iter().map(|sample| sample.known).max().unwrap_or(0);
+        let more_known = known(&self.samples[2 * third..]).saturating_sub(known(&self.samples[..2 * third]));
         BOUNDS
             .iter()
             .filter_map(|bound| {
                 let middle = bound.of(&self.samples[third..2 * third]);
                 let last = bound.of(&self.samples[2 * third..]);
                 let all = self.samples.iter().map(bound.read).max().unwrap_or(0);
-                let may = middle + middle * bound.percent / 100 + bound.slack;
+                let may = middle + bound.slack + bound.a_known * more_known;
                 if last > may {
                     return Some(format!("{}: {last} after {middle}, above {may}", bound.name));
                 }
