@@ -23,6 +23,20 @@ fn end_struck(world: &World) {
     world.cluster.end_faults();
 }
 
+/// From now on the watch shows nothing: what a call's answer means can't be seen otherwise.
+fn unseen(world: &World) {
+    world.cluster.silence(true);
+    world.cluster.reset_counters();
+}
+
+/// Waits until both pods of the request were looked for by name, and ends all.
+#[track_caller]
+fn end_looked_for(world: &World) {
+    eventually("a pod that may be there is looked for", SOON, || (world.cluster.count("get pods") >= 2).then_some(()));
+    end_struck(world);
+    world.cluster.silence(false);
+}
+
 /// All five verbs while each call of the daemon about pods gets this answer.
 #[track_caller]
 fn all_answered(code: u16, reason: &'static str, more: &Value) {
@@ -180,10 +194,11 @@ fn a_504_after_it_was_done_doubles_nothing() {
     Ordeal::delaying().undergo(
         &mut World::start(),
         |world| {
+            unseen(world);
             world.cluster.pod_fault("create", &timeout);
             world.cluster.pod_fault("delete", &timeout);
         },
-        |world| end_struck(world),
+        |world| end_looked_for(world),
     );
 }
 
@@ -206,9 +221,10 @@ fn a_409_of_our_own_pod_is_no_failure_and_doubles_nothing() {
     Ordeal::delaying().undergo(
         &mut World::start(),
         |world| {
+            unseen(world);
             world.cluster.pod_fault("create", &exists);
         },
-        |world| end_struck(world),
+        |world| end_looked_for(world),
     );
 }
 
