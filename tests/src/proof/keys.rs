@@ -4,11 +4,12 @@
 use std::{thread, time::Instant};
 
 use anyhow::{Result, bail, ensure};
+use serde_json::json;
 
 use super::{
     call::{Way, call},
     called::Called,
-    caller::{Caller, LONG, demand},
+    caller::{Caller, LONG, demand, returned},
     load::Ground,
 };
 use crate::{
@@ -112,5 +113,37 @@ impl Caller {
             "a return has no answer although hfd serves"
         );
         Ok(())
+    }
+
+    /// A request that hfd knows and nobody was told of; a call of this caller that failed was for one like it.
+    pub fn adopt(&mut self, ground: &Ground<'_>, id: &str, template: &str, count: u64) -> Result<bool> {
+        let same = |doubt: &(&str, u64)| doubt.0 == template && doubt.1 == count;
+        let Some(place) = self.doubtful_requests.iter().position(same) else { return Ok(false) };
+        self.doubtful_requests.swap_remove(place);
+        let json = json!({"requestId": id, "message": "found"});
+        let reply = Reply { verb: Verb::RequestMachines, code: 0, json, stdout: String::new(), stderr: String::new() };
+        self.accepted(ground, &demand(template, count), 1, &reply, template, count)?;
+        Ok(true)
+    }
+
+    /// A return that hfd knows and nobody was told of; a call of this caller that failed named exactly its machines.
+    pub fn adopt_return(&mut self, ground: &Ground<'_>, id: &str, names: &[String]) -> Result<bool> {
+        let place = self.doubtful_returns.iter().position(|doubt| {
+            // Each of them once.
+            doubt.len() == names.len() && names.iter().all(|name| doubt.contains(name))
+        });
+        let Some(place) = place else { return Ok(false) };
+        self.doubtful_returns.swap_remove(place);
+        let json = json!({"requestId": id, "message": "found"});
+        let verb = Verb::RequestReturnMachines;
+        let reply = Reply { verb, code: 0, json, stdout: String::new(), stderr: String::new() };
+        self.return_accepted(ground, &returned(names), 1, &reply, names)?;
+        Ok(true)
+    }
+
+    /// What failed until now, and hfd does not know, it never will.
+    pub fn forget_doubts(&mut self) {
+        self.doubtful_requests.clear();
+        self.doubtful_returns.clear();
     }
 }
