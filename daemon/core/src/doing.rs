@@ -68,7 +68,9 @@ pub(crate) struct Doing {
     pub(crate) not_before: Option<Duration>,
     /// The same for looks alone: what may not be looked at may be deletable.
     pub(crate) look_not_before: Option<Duration>,
-    /// Calls that failed in a row.
+    /// Looks that failed in a row.
+    pub(crate) look_attempts: u32,
+    /// Creates and deletes that failed in a row.
     pub(crate) attempts: u32,
     /// What the last one said.
     pub(crate) last_error: Option<Arc<str>>,
@@ -93,19 +95,16 @@ impl Doing {
 
     /// Remembers a create or a delete that failed and when to try again.
     pub(crate) fn back_off(&mut self, now: Duration, wait: Duration, why: &str) {
-        self.failed(why);
+        self.attempts = self.attempts.saturating_add(1);
+        self.last_error = Some(why.into());
         self.not_before = Some(now + wait);
     }
 
     /// Remembers a look that failed and when to look again.
     pub(crate) fn back_off_looking(&mut self, now: Duration, wait: Duration, why: &str) {
-        self.failed(why);
-        self.look_not_before = Some(now + wait);
-    }
-
-    fn failed(&mut self, why: &str) {
-        self.attempts = self.attempts.saturating_add(1);
+        self.look_attempts = self.look_attempts.saturating_add(1);
         self.last_error = Some(why.into());
+        self.look_not_before = Some(now + wait);
     }
 
     /// Forgets failures after a call that went well.

@@ -58,8 +58,12 @@ impl Guard {
             return false;
         }
         let lost = lately.len() + newly.union(&self.held).count();
-        let known = live + lately.iter().filter(|name| !is_live(**name)).count();
-        if self.held.is_empty() && !bounds.are_passed_by(lost, known) {
+        let known = || {
+            let over = lately.iter().filter(|name| !is_live(**name)).count();
+            // What a LIST confirmed and waits for its verdict is lost already.
+            (live + over).saturating_sub(self.confirmed.len())
+        };
+        if self.held.is_empty() && !bounds.are_passed_by(lost, known()) {
             self.recent.extend(newly.into_iter().map(|name| (now, name)));
             return false;
         }
@@ -100,6 +104,11 @@ impl Guard {
             }
         }
         (held, contradicted)
+    }
+
+    /// The machine lives after all: its next loss is weighed anew.
+    pub(crate) fn unconfirm(&mut self, name: MachineName) {
+        self.confirmed.remove(&name);
     }
 
     /// Forgets a machine whose loss is durable or undone.

@@ -107,7 +107,13 @@ impl Actuator {
         let (outcomes, cluster, link) = (self.outcomes.clone(), self.link.current(), self.link.clone());
         self.tasks.spawn(async move {
             let outcome = match cluster {
-                Some(cluster) => cluster.list().await,
+                Some(cluster) => {
+                    let outcome = cluster.list().await;
+                    if outcome == ListOutcome::Unauthorized {
+                        link.rebuild(cluster.build);
+                    }
+                    outcome
+                }
                 None => ListOutcome::NotDone(no_client(&link)),
             };
             let _ended = outcomes.send(Outcome::Listed(outcome)).await;
@@ -119,7 +125,13 @@ impl Actuator {
         let (outcomes, cluster, link) = (self.outcomes.clone(), self.link.current(), self.link.clone());
         self.tasks.spawn(async move {
             let outcome = match cluster {
-                Some(cluster) => cluster.namespace_uid().await,
+                Some(cluster) => {
+                    let outcome = cluster.namespace_uid().await;
+                    if outcome == NamespaceOutcome::Unauthorized {
+                        link.rebuild(cluster.build);
+                    }
+                    outcome
+                }
                 None => NamespaceOutcome::NotDone(no_client(&link)),
             };
             let _ended = outcomes.send(Outcome::Namespace(outcome)).await;

@@ -3,7 +3,7 @@
 //! Each call runs in its own time-out and comes back as one outcome of `hfd_core::outcome`. The bodies of creates are
 //! written once per request (`manifest.rs`) and sent as they are.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use hfd_core::{
@@ -30,6 +30,9 @@ const PAGE: u32 = 500;
 /// Largest answer that is read: a page of pods of the largest size that an object may have by etcd's limit (1.5 MiB)
 /// is improbable; one such object is not.
 const ANSWER_MAX: usize = 64 << 20;
+
+/// An answer about the namespace is waited for so long: others wait behind it, as one question is asked at a time.
+const NAMESPACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Cluster {
     /// Creates a pod. `body` is the whole manifest, whose name the caller chose.
@@ -108,7 +111,9 @@ impl Cluster {
     /// The UID of our namespace.
     pub async fn namespace_uid(&self) -> NamespaceOutcome {
         let path = format!("/api/v1/namespaces/{}", self.namespace);
-        let answer = self.call(Method::GET, &path, Bytes::new()).await;
+        let timed_out = || Answer::Lost(format!("no answer within {NAMESPACE_TIMEOUT:?}"));
+        let answer = timeout(NAMESPACE_TIMEOUT, self.call(Method::GET, &path, Bytes::new())).await;
+        let answer = answer.unwrap_or_else(|_| timed_out());
         if answer.is_not_found() {
             return NamespaceOutcome::NotFound;
         }

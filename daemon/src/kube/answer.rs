@@ -84,9 +84,9 @@ impl Answer {
         matches!(self, Self::Http { code: StatusCode::NOT_FOUND, status: Some(_), .. })
     }
 
-    /// 403.
+    /// Whether the API server itself, and no proxy, said that we may not (403).
     pub(super) fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Http { code: StatusCode::FORBIDDEN, .. })
+        matches!(self, Self::Http { code: StatusCode::FORBIDDEN, status: Some(_), .. })
     }
 
     /// The body of a success; else why a read has no answer, or `Err(None)` for a 401.

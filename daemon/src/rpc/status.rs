@@ -24,6 +24,8 @@ struct Ledgered {
     never_polled: Vec<(RequestId, std::time::Duration)>,
     rebuilding: bool,
     namespace_hidden: bool,
+    /// Machines whose loss waits for an answer about the namespace, and why there is none.
+    unanswered_losses: Option<(usize, String)>,
 }
 
 /// `query.status`.
@@ -33,6 +35,7 @@ pub(super) async fn status(_: GetStatus, service: Arc<Service>) -> Result<Status
         never_polled: ledger.never_polled(),
         rebuilding: ledger.is_rebuilding(),
         namespace_hidden: ledger.is_namespace_hidden(),
+        unanswered_losses: ledger.unanswered_losses().map(|(count, why)| (count, why.to_owned())),
     });
     let ledgered = ledgered.await.map_err(|refusal| refused(&refusal))?;
     let health = service.published.health();
@@ -166,6 +169,12 @@ fn view_warnings(found: &mut Found, service: &Service, health: &Health, ledgered
         let message = "reading the namespace's own object is not permitted: another cluster behind the same address, or \
                        a namespace that was deleted and made again, is not noticed";
         found.warning("namespace_unseen", message.to_owned(), "apply scripts/rbac/hfd-cluster.yaml");
+    }
+    if let Some((count, why)) = &ledgered.unanswered_losses {
+        let message = format!(
+            "{count} machines are gone or going, and whether the namespace is still ours was not answered: {why}"
+        );
+        found.warning("losses_wait", message, "check the API server; nothing is told of them before");
     }
     if health.guarding {
         let message = "many machines seem lost at once: asking the API server before it is told".to_owned();

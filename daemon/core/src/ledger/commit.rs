@@ -59,11 +59,15 @@ impl Ledger {
     /// The batch is durable: what it says may be told and acted upon.
     pub fn committed(&mut self, ctx: Ctx<'_>, batch: &Batch) {
         self.disk_full = false;
+        let bound_before = self.durable_meta.namespace;
         if let Some(meta) = &batch.meta {
             self.durable_meta = meta.clone();
         }
         self.requests.commit(&batch.requests);
         for (id, request) in &batch.requests {
+            if request.as_ref().is_some_and(|request| request.cancelled.is_some()) {
+                self.derived.unpolled.remove(id);
+            }
             if request.as_ref().is_none_or(|request| request.terminal.is_some()) {
                 self.derived.ending_requests.remove(id);
             }
@@ -71,6 +75,9 @@ impl Ledger {
         self.returns.commit(&batch.returns);
         for id in &batch.accepted {
             self.plan_request(ctx, *id);
+        }
+        if self.durable_meta.namespace != bound_before {
+            self.replan_all(ctx);
         }
         // Not only what was committed: the cache may be ahead, and then the guard has to weigh what it shows.
         self.observe_many(ctx, &batch.machines);

@@ -115,7 +115,7 @@ impl Ledger {
             LookOutcome::Absent => Found::Nothing,
         };
         doing.went_well();
-        doing.look_not_before = None;
+        (doing.look_not_before, doing.look_attempts) = (None, 0);
         match (doing.create, found) {
             (Create::Exists { uid, by_201, before_list, .. }, Found::Ours(seen)) if seen == uid => {
                 let since = now + LOOK_AGAIN_AFTER.saturating_sub(self.policy.unseen_look_after);
@@ -142,10 +142,23 @@ impl Ledger {
             }
             (Create::Idle | Create::Absent, Found::Nothing | Found::Stranger) => {}
         }
-        self.note_trouble(&name.to_string(), None);
+        self.forget_look_trouble(name);
         // A look settles the creates of earlier lives once they can't land any more; before that it says nothing.
         if self.unsettled.get(&name).is_some_and(|dead_at| *dead_at <= began) {
             self.unsettled.remove(&name);
+        }
+    }
+}
+
+impl Ledger {
+    /// Whether the pod may be looked at matters no more; that its delete is refused still does.
+    pub(super) fn forget_look_trouble(&mut self, name: MachineName) {
+        if self.troubles.is_empty() {
+            return;
+        }
+        let name = name.to_string();
+        if self.troubles.get(&*name).is_some_and(|why| why.starts_with(LOOK_REFUSED)) {
+            self.note_trouble(&name, None);
         }
     }
 }
@@ -163,13 +176,16 @@ fn back_off(doing: &mut Doing, name: MachineName, now: Duration, not_done: &NotD
 }
 
 fn back_off_looking(doing: &mut Doing, name: MachineName, now: Duration, not_done: &NotDone) {
-    let wait = back_off_time(doing.attempts, u64::from(name.ordinal), not_done.retry_after);
+    let wait = back_off_time(doing.look_attempts, u64::from(name.ordinal), not_done.retry_after);
     doing.back_off_looking(now, wait, &not_done.why);
 }
 
+/// How the words for a refused look begin.
+const LOOK_REFUSED: &str = "the API server refuses to show the pod";
+
 /// What an operator is told when a look is refused.
 pub(super) fn look_refused(why: &str) -> String {
-    format!("the API server refuses to show the pod: {why}; check the Role of hfd (verb get on pods)")
+    format!("{LOOK_REFUSED}: {why}; check the Role of hfd (verb get on pods)")
 }
 
 pub(super) fn unauthorized() -> NotDone {

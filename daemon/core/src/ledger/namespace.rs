@@ -55,6 +55,9 @@ impl Binding {
     }
 }
 
+/// Where reading the namespace was permitted once and is not now, it is tried again this often.
+const ASK_HIDDEN_EVERY: Duration = Duration::from_secs(60);
+
 /// What is known of the namespace in this life. Questions are numbered, and one is under way at a time.
 #[derive(Debug)]
 pub(super) struct Namespace {
@@ -69,6 +72,10 @@ pub(super) struct Namespace {
     checked_by: u64,
     /// The question is not permitted to us, so it can't be answered.
     hidden: bool,
+    /// The last answer was that it is not permitted, though its UID was seen in this life: believed when repeated.
+    refused_once: bool,
+    /// Why the last question has no answer.
+    failure: Option<String>,
     /// Its UID as it was last seen.
     seen: Option<PodUid>,
     /// When it is asked for again (monotonic).
@@ -86,6 +93,8 @@ impl Default for Namespace {
             answered: 0,
             checked_by: 1,
             hidden: false,
+            refused_once: false,
+            failure: None,
             seen: None,
             again_at: None,
             doubted: HashMap::default(),
@@ -117,31 +126,51 @@ impl Ledger {
         if !std::mem::take(&mut self.namespace.under_way) {
             self.namespace.sent += 1;
         }
+        if let Some(why) = self.is_no_answer(outcome) {
+            self.namespace.failure = Some(why);
+            self.namespace.again_at = Some(ctx.now.mono + ASK_AGAIN_AFTER);
+            return;
+        }
         let binding = match (outcome, outcome.uid(), self.meta.namespace) {
-            (NamespaceOutcome::NotDone(_) | NamespaceOutcome::Unauthorized, ..) => {
-                self.namespace.again_at = Some(ctx.now.mono + ASK_AGAIN_AFTER);
-                return;
-            }
             (_, Some(uid), Some(bound)) if uid != bound => Binding::Foreign(Some(uid)),
-            // Not being allowed to look does not bring back a namespace that was seen to be gone.
-            (NamespaceOutcome::NotAllowed, _, Some(_)) if before == Binding::Foreign(None) => before,
+            // Not being allowed to look does not bring back a namespace that was seen to be gone, or another's.
+            (NamespaceOutcome::NotAllowed, _, Some(_)) if before.is_foreign() => before,
             (NamespaceOutcome::NotFound, _, Some(_)) => Binding::Foreign(None),
             _ => Binding::Ours,
         };
+        let answered_before = self.namespace.answered;
         self.namespace.binding = binding;
         self.namespace.answered = self.namespace.sent;
+        self.namespace.failure = None;
+        self.namespace.refused_once = false;
         self.namespace.hidden = *outcome == NamespaceOutcome::NotAllowed;
         self.namespace.seen = outcome.uid().or(self.namespace.seen);
         if binding == Binding::Foreign(None) || matches!(outcome, NamespaceOutcome::Terminating(_)) {
             // A watch goes on over a namespace that is gone, so no new LIST may come to ask whether it was made again.
             self.namespace.again_at = Some(ctx.now.mono + ASK_AGAIN_AFTER);
+        } else if self.namespace.hidden && self.meta.namespace.is_some() {
+            // It was permitted when the journal was bound, and may be again.
+            self.namespace.again_at = Some(ctx.now.mono + ASK_HIDDEN_EVERY);
         }
         self.bind_if_new();
         self.refresh_sight(ctx);
         if before != binding {
             self.replan_all(ctx);
         }
-        self.judge_doubted(ctx);
+        self.judge_doubted(ctx, answered_before);
+    }
+
+    /// Why an outcome answers nothing. One refusal after answers may be a proxy's, or of a Role that is being replaced.
+    fn is_no_answer(&mut self, outcome: &NamespaceOutcome) -> Option<String> {
+        match outcome {
+            NamespaceOutcome::NotDone(not_done) => Some(not_done.why.clone()),
+            NamespaceOutcome::Unauthorized => Some(super::ended::unauthorized().why),
+            NamespaceOutcome::NotAllowed if self.namespace.seen.is_some() && !self.namespace.hidden => {
+                let repeated = std::mem::replace(&mut self.namespace.refused_once, true);
+                (!repeated).then(|| "reading the namespace is not permitted (403)".to_owned())
+            }
+            _ => None,
+        }
     }
 
     /// An operator accepts the present namespace as the journal's.
@@ -155,9 +184,9 @@ impl Ledger {
         self.meta.namespace = Some(uid);
         self.dirty.meta = true;
         self.namespace.binding = Binding::Ours;
-        self.namespace.checked_by = self.namespace.answered;
+        // It may have been replaced since it was seen.
+        self.needs.namespace = true;
         self.refresh_sight(ctx);
-        self.replan_all(ctx);
         Ok(uid)
     }
 
@@ -186,18 +215,42 @@ impl Ledger {
         asked <= self.namespace.answered
     }
 
+    /// Creates can't hit the wrong place, and that this is the right one is durable.
+    pub(super) fn may_create_here(&self) -> bool {
+        let durable = self.durable_meta.namespace;
+        self.namespace.binding.allows_creates() && (durable.is_none() || durable == self.meta.namespace)
+    }
+
+    /// The machine's pod is gone or going, and whether the namespace is ours still is not answered.
+    pub(super) fn waits_for_namespace(&self, name: MachineName) -> bool {
+        self.namespace.doubted.get(&name).is_some_and(|asked| *asked > self.namespace.answered)
+    }
+
+    /// How many machines wait for an answer about the namespace, and why there is none, when the last question failed.
+    #[must_use]
+    pub fn unanswered_losses(&self) -> Option<(usize, &str)> {
+        let why = self.namespace.failure.as_deref()?;
+        let waiting = self.namespace.doubted.values().filter(|asked| **asked > self.namespace.answered).count();
+        (waiting > 0).then_some((waiting, why))
+    }
+
     /// The namespace was answered: the machines that waited for that are judged, or known to be elsewhere.
-    fn judge_doubted(&mut self, ctx: Ctx<'_>) {
+    fn judge_doubted(&mut self, ctx: Ctx<'_>, answered_before: u64) {
         if self.namespace.binding.is_foreign() {
             self.namespace.doubted.clear();
             return;
         }
         let (answered, hidden) = (self.namespace.answered, self.namespace.hidden);
-        let waited = self.namespace.doubted.iter().filter(|(_, asked)| **asked <= answered || hidden);
+        let newly = |asked: u64| hidden || (asked > answered_before && asked <= answered);
+        let waited = self.namespace.doubted.iter().filter(|(_, asked)| newly(**asked));
         let mut names: Vec<_> = waited.map(|(name, _)| *name).collect();
         names.sort_unstable();
+        // Together: many that waited for one answer are a mass loss.
+        self.observe_many(ctx, &names);
         for name in names {
-            self.observe(ctx, name);
+            if self.machine(name).is_none_or(|machine| machine.gone_at.is_some()) {
+                self.forget_doubt(name);
+            }
         }
     }
 

@@ -75,6 +75,9 @@ impl Ledger {
         }
         if pod.as_ref().is_some_and(|pod| machine.owns(pod) && pod.deletion.is_none()) {
             self.forget_doubt(name);
+            if pod.as_ref().is_some_and(|pod| !pod.has_ended()) {
+                self.guard.unconfirm(name);
+            }
         }
         self.settle_create(name, pod.as_ref());
         self.settle_delete(name, pod.as_ref());
@@ -93,7 +96,6 @@ impl Ledger {
             let verdict = Arc::new(Verdict { kind, message: message.into(), at: now.wall });
             self.edit_machine(name, |machine| machine.verdict = Some(verdict));
             self.guard.forget(name);
-            self.forget_doubt(name);
         }
     }
 
@@ -137,8 +139,9 @@ impl Ledger {
                 None => None,
             }
         });
-        // One that is being deleted may go with a namespace that is made again.
-        let risk = risk.filter(|(_, deleted)| !deleted || self.is_loss_here(name)).map(|(risk, _)| risk);
+        // One that is being deleted may go with a namespace that is made again. What was told stays told.
+        let risk = risk.filter(|(_, deleted)| !deleted || self.is_loss_here(name) || self.at_risk.contains_key(&name));
+        let risk = risk.map(|(risk, _)| risk);
         // While a disruption without a deletionTimestamp lasts, the first answer stands.
         if let (Some(AtRisk::EndsAt(_)), Some(AtRisk::EndsAt(_))) = (self.at_risk.get(&name), risk)
             && ctx.pods.pod(name).is_some_and(|pod| pod.deletion.is_none())
@@ -181,6 +184,7 @@ impl Ledger {
             _ => return,
         }
         doing.went_well();
+        self.forget_look_trouble(name);
     }
 
     /// Another pod of that name is known to exist by a 201 or a look, so this one was before it: late news, which says

@@ -146,7 +146,7 @@ impl Ledger {
                 }
                 self.observe(ctx, name); // observe first, judge second
                 let executing = |machine: &Machine| machine.outcome() == MachineOutcome::Executing;
-                if self.machine(name).is_some_and(executing) {
+                if self.machine(name).is_some_and(executing) && !self.waits_for_namespace(name) {
                     let why = self.why_not_ready(ctx, name);
                     let message = format!("not ready within {} s: {why}", request.ready_deadline);
                     self.give_verdict(ctx.now, name, kind, &message);

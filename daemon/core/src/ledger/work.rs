@@ -311,9 +311,7 @@ impl Ledger {
                     return if self.sight.is_sighted() { due(now, dead_at) } else { Step::Nothing };
                 }
                 let wanted = machine.is_wanted() && self.machine(name).is_some_and(Machine::is_wanted);
-                let may = request.origin == Origin::Accepted
-                    && self.mode == Mode::Serving
-                    && self.namespace.binding.allows_creates();
+                let may = request.origin == Origin::Accepted && self.mode == Mode::Serving && self.may_create_here();
                 if doing.create == Create::Idle && wanted && may {
                     Step::Now(Class::Creates, Kind::Create)
                 } else {

@@ -157,7 +157,7 @@ async fn a_look_says_absent_only_in_the_api_servers_own_words() {
     let ((), outcome) =
         tokio::join!(async { server.asked().await.status(404, "NotFound", "pods \"a\" not found") }, cluster.look("a"));
     assert_eq!(outcome, LookOutcome::Absent);
-    for (code, body) in [(404, "404 page not found"), (200, "<html>"), (200, "{}"), (500, "")] {
+    for (code, body) in [(404, "404 page not found"), (200, "<html>"), (200, "{}"), (403, "{}"), (500, "")] {
         let ((), outcome) = tokio::join!(async { server.asked().await.answer(code, body) }, cluster.look("a"));
         assert!(matches!(outcome, LookOutcome::NotDone(_)), "{code} {body}: {outcome:?}");
     }

@@ -521,6 +521,101 @@ fn an_answer_to_a_question_that_was_sent_before_a_loss_was_seen_says_nothing_of_
 }
 
 #[test]
+fn being_refused_a_look_at_the_namespace_makes_no_other_namespace_ours() {
+    let mut world = World::new();
+    let id = world.request_ready(2);
+    let other = NamespaceOutcome::Known(PodUid::from_bytes([42; 16]));
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &other));
+    world.cluster.clear();
+    for _ in 0..2 {
+        world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::NotAllowed));
+        world.deliver();
+        world.commit();
+    }
+    assert!(world.ledger.binding().is_foreign());
+    assert_eq!(world.at_risk(machine(id, 0)), None);
+}
+
+#[test]
+fn one_refusal_after_answers_does_not_switch_the_question_off() {
+    let mut world = World::new();
+    let id = world.request_ready(2);
+    world.cluster.clear();
+    world.deliver();
+    assert!(world.ledger.take_needs().namespace);
+    world.step(|ledger, ctx| ledger.namespace_seen(ctx, &NamespaceOutcome::NotAllowed));
+    world.commit();
+    assert_eq!(world.at_risk(machine(id, 0)), None);
+    assert!(world.ledger.unanswered_losses().is_some_and(|(count, why)| count == 2 && why.contains("403")));
+    world.namespace = NamespaceOutcome::NotAllowed;
+    world.pass(3);
+    assert_eq!(world.at_risk(machine(id, 0)), Some(AtRisk::Lost), "it is refused indeed, and nothing can tell");
+    assert!(world.ledger.is_namespace_hidden());
+    world.namespace = NamespaceOutcome::Known(NAMESPACE);
+    world.pass(61);
+    assert!(!world.ledger.is_namespace_hidden(), "a journal that is bound asks again");
+}
+
+#[test]
+fn what_was_told_to_be_going_stays_told_until_it_is_lost() {
+    let mut world = World::new();
+    let id = world.request_ready(1);
+    let name = machine(id, 0);
+    world
+        .change_pod(name, |pod| pod.disruption = Some(Reason { code: ReasonCode::Evicted, message: "drained".into() }));
+    world.settle();
+    let going = world.at_risk(name);
+    assert!(matches!(going, Some(AtRisk::EndsAt(_))), "{going:?}");
+    world.namespace =
+        NamespaceOutcome::NotDone(crate::outcome::NotDone { why: "503".into(), retry_after: None, throttled: false });
+    world.evict(name, 30);
+    world.settle();
+    assert!(matches!(world.at_risk(name), Some(AtRisk::EndsAt(_))), "though the namespace is not answered");
+    world.namespace = NamespaceOutcome::Known(NAMESPACE);
+    world.pass(3);
+    world.cluster.get_mut(&name).expect("it is terminating").phase = Phase::Failed;
+    world.deliver();
+    assert!(matches!(world.at_risk(name), Some(AtRisk::EndsAt(_))), "its end is not durable yet");
+    world.settle();
+    assert_eq!(world.at_risk(name), Some(AtRisk::Lost));
+}
+
+#[test]
+fn losses_that_waited_for_one_answer_about_the_namespace_are_weighed_together() {
+    let mut world = World::new();
+    let id = world.request_ready(10);
+    let unanswered = crate::outcome::NotDone { why: "429".into(), retry_after: None, throttled: true };
+    world.namespace = NamespaceOutcome::NotDone(unanswered);
+    for first in [0, 4] {
+        for ordinal in first..first + 4 {
+            world.remove_pod(machine(id, ordinal));
+        }
+        world.settle();
+        world.pass(61);
+    }
+    assert_eq!(world.count_sent("LIST"), 0, "four at once are few");
+    world.namespace = NamespaceOutcome::Known(NAMESPACE);
+    world.pass(3);
+    assert_eq!(world.count_sent("LIST"), 1, "eight of ten are many");
+    assert_eq!(world.at_risk(machine(id, 7)), Some(AtRisk::Lost));
+}
+
+#[test]
+fn a_machine_whose_pod_went_with_the_namespace_does_not_fail_at_its_deadline_before_that_is_known() {
+    let mut world = World::new();
+    let id = world.request(1);
+    world.namespace = NamespaceOutcome::Unauthorized;
+    world.cluster.clear();
+    world.deliver();
+    world.pass(2400);
+    assert_eq!(world.told(id), "Running: executing 1", "{}", world.message(machine(id, 0)));
+    world.namespace = NamespaceOutcome::Known(NAMESPACE);
+    world.pass(3);
+    assert_eq!(world.told(id), "CompleteWithError: fail 1");
+    assert!(world.message(machine(id, 0)).contains("deleted by someone else"), "{}", world.message(machine(id, 0)));
+}
+
+#[test]
 fn a_namespace_that_is_being_deleted_is_asked_for_until_it_is_gone_or_made_again() {
     let mut world = World::new();
     world.request_ready(1);
