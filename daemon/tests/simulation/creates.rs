@@ -56,8 +56,8 @@ pub(crate) struct Creates {
     landed: BTreeMap<MachineName, Vec<Landed>>,
     /// Since when a UID, a verdict or a tombstone of it is durable.
     decided: BTreeMap<MachineName, u64>,
-    /// The life in which the server was last asked and had no pod of ours of that name, and the wall time.
-    absent: BTreeMap<MachineName, (u64, i64)>,
+    /// When the server was last asked in that life and had no pod of ours of that name, wall time.
+    absent: BTreeMap<(MachineName, u64), i64>,
 }
 
 impl Creates {
@@ -90,7 +90,7 @@ impl Creates {
     /// The server reads a GET of the name.
     pub(crate) fn looked_at(&mut self, name: MachineName, life: u64, found: &LookOutcome, wall: i64) {
         if matches!(found, LookOutcome::Absent | LookOutcome::Foreign { .. }) {
-            self.absent.insert(name, (life, wall));
+            self.absent.insert((name, life), wall);
         }
     }
 
@@ -114,7 +114,7 @@ impl Creates {
         let before = self.landed.entry(name).or_default();
         for earlier in before.iter().filter(|earlier| earlier.life == life) {
             let ended = cluster.history[&earlier.uid].gone_at.expect("the name is free");
-            let looked = self.absent.get(&name).is_some_and(|(of, at)| *of == life && *at >= ended);
+            let looked = self.absent.get(&(name, life)).is_some_and(|at| *at >= ended);
             assert!(looked, "a second pod of {name} in one life, and nobody has looked after the first one's end");
         }
         before.push(Landed { uid, life });

@@ -119,8 +119,13 @@ fn late_news_of_an_older_pod_settles_no_create_whose_answer_was_lost_seed_9299()
 }
 
 #[test]
+fn a_pod_that_went_under_a_return_that_was_undone_is_not_created_again_seed_23828() {
+    run(23828, true);
+}
+
+#[test]
 fn seeds_that_the_simulation_itself_once_failed_on_pass() {
-    for seed in [67, 507, 1396, 3856, 6445] {
+    for seed in [67, 507, 1396, 3856, 5863, 6445] {
         run(seed, true);
     }
 }

@@ -208,11 +208,12 @@ impl Ledger {
     /// Facts that latch: UID, address, first readiness.
     fn record(&mut self, now: Now, name: MachineName, pod: Option<&PodRecord>) {
         let (Some(pod), Some(machine)) = (pod, self.machine(name)) else { return };
-        if machine.is_over() || machine.gone_at.is_some() || !machine.owns(pod) {
+        if machine.verdict.is_some() || machine.gone_at.is_some() || !machine.owns(pod) {
             return;
         }
+        // Also under a tombstone: if the return is undone, nothing else knows that the pod was there.
         let new_uid = machine.uid.is_none();
-        let newly_ready = !machine.was_ready() && pod.is_usable();
+        let newly_ready = !machine.is_returned() && !machine.was_ready() && pod.is_usable();
         if new_uid || newly_ready {
             let (uid, ip) = (pod.uid, pod.ip);
             self.edit_machine(name, |machine| {

@@ -234,6 +234,29 @@ fn a_pod_that_went_while_the_disk_was_full_is_not_created_again() {
 }
 
 #[test]
+fn a_pod_that_went_under_a_return_that_was_undone_is_not_created_again() {
+    let mut world = World::new();
+    let id = world.accept(1);
+    let name = machine(id, 0);
+    let post = world.post();
+    let uid = world.created(&post);
+    world.cluster.insert(name, pending(uid));
+    world.deliver();
+    world.disk_full = true;
+    world.commit(); // its UID is undone
+    world.try_return(&[name.to_string()]);
+    world.cluster.clear();
+    world.deliver();
+    world.commit(); // and so is its return
+    world.disk_full = false;
+    world.step(|ledger, ctx| ledger.probe_disk(ctx));
+    world.settle();
+    world.pass(10);
+    assert_eq!(world.count_sent("POST"), 1, "its one pod came and went");
+    assert_eq!(world.told(id), "CompleteWithError: fail 1");
+}
+
+#[test]
 fn a_returned_name_whose_end_could_not_be_made_durable_ends_when_there_is_room() {
     let mut world = World::new();
     let id = world.try_return(&["ip-10-0-0-1".into()]);
