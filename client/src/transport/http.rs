@@ -1,5 +1,6 @@
 //! As much of HTTP/1.1 as one exchange on one connection needs. Pure: bytes in, response out.
 
+use proto_schema::input::clip;
 use thiserror::Error;
 
 /// Most bytes a response head may have; ours has about 150.
@@ -146,7 +147,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>, ReadError> {
             let text = String::from_utf8_lossy(header.value);
             match text.trim().parse() {
                 Ok(length) if length <= MAX_BODY_BYTES => framing = Framing::Length(length),
-                _ => return Err(ReadError::Malformed(format!("a content-length of {}", text.trim()))),
+                _ => return Err(ReadError::Malformed(format!("a content-length of {}", clip(text.trim())))),
             }
         }
     }

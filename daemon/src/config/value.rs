@@ -69,6 +69,11 @@ pub(super) trait Setting: Sized {
     fn show(&self) -> String;
 }
 
+/// As the file has it: TOML knows other escapes than Rust.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
 fn wanted<T>(what: &str, raw: &Raw<'_>) -> Result<T, String> {
     Err(format!("wants {what}, not {raw}"))
 }
@@ -134,7 +139,7 @@ impl Setting for String {
     }
 
     fn show(&self) -> String {
-        format!("{self:?}")
+        quoted(self)
     }
 }
 
@@ -149,7 +154,7 @@ impl Setting for PathBuf {
     }
 
     fn show(&self) -> String {
-        format!("{:?}", self.to_string_lossy())
+        quoted(&self.to_string_lossy())
     }
 }
 
