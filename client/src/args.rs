@@ -13,6 +13,12 @@ use crate::{World, transport::CallError};
 /// Instance that is asked when nobody names one: the provider name of the shipped HostFactory samples.
 pub const DEFAULT_INSTANCE: &str = "k8s-hf";
 
+/// Names the socket when the command line doesn't.
+pub(crate) const SOCKET_VARIABLE: &str = "HFD_SOCKET";
+
+/// Names the instance when the command line doesn't; HostFactory sets it.
+pub(crate) const INSTANCE_VARIABLE: &str = "HF_PROVIDER_NAME";
+
 /// Where the sockets of system daemons are.
 const SYSTEM_SOCKET_DIR: &str = "/run/hfd";
 
@@ -23,7 +29,7 @@ const VERB_TIMEOUT: Duration = Duration::from_secs(120);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The five verbs under both of their names.
-const VERBS: [[&str; 2]; 5] = [
+pub(crate) const VERBS: [[&str; 2]; 5] = [
     ["get-available-templates", "getAvailableTemplates"],
     ["request-machines", "requestMachines"],
     ["get-request-status", "getRequestStatus"],
@@ -50,21 +56,21 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Connection {
     /// Socket of the daemon [default: /run/hfd/INSTANCE.sock, or a user's own under $XDG_RUNTIME_DIR]
-    #[arg(long, global = true, value_name = "PATH", env = "HFD_SOCKET", hide_env_values = true)]
-    socket: Option<OsString>,
+    #[arg(long, global = true, value_name = "PATH", env = SOCKET_VARIABLE, hide_env_values = true)]
+    pub(crate) socket: Option<OsString>,
     /// HostFactory's name of the provider instance
     #[arg(
         long,
         global = true,
         value_name = "NAME",
-        env = "HF_PROVIDER_NAME",
+        env = INSTANCE_VARIABLE,
         hide_env_values = true,
         default_value = DEFAULT_INSTANCE
     )]
-    instance: String,
+    pub(crate) instance: String,
     /// How long to try [default: 120 for HostFactory's verbs, 10 for questions]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    timeout: Option<u32>,
+    pub(crate) timeout: Option<u32>,
 }
 
 impl Connection {
@@ -137,10 +143,10 @@ pub enum Command {
 pub struct Input {
     /// The input document; `-` is standard input
     #[arg(short = 'f', long = "file", value_name = "FILE")]
-    file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// The same, as older wrappers pass it
     #[arg(value_name = "FILE", conflicts_with = "file")]
-    path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
 }
 
 impl Input {

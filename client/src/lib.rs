@@ -1,8 +1,8 @@
 //! The client of `hfd`.
 //!
 //! ```text
-//! args ──> verbs  (HostFactory's five: one JSON document, exit 0 or 1) ──┐
-//!      └─> views  (people and their programs: tables or JSON)          ──┴─> transport ──> hfd
+//! quick, args ──> verbs  (HostFactory's five: one JSON document, exit 0 or 1) ──┐
+//!             └─> views  (people and their programs: tables or JSON)          ──┴─> transport ──> hfd
 //! ```
 //!
 //! It holds no state and decides nothing: the daemon does. Start-up time is a feature (HostFactory starts it for every
@@ -11,6 +11,7 @@
 pub mod args;
 pub mod exit;
 pub mod input;
+mod quick;
 pub mod transport;
 pub mod verbs;
 pub mod views;
@@ -52,9 +53,12 @@ impl World {
 /// Parses, runs, prints; the whole of `hfctl`.
 pub fn run(args: impl IntoIterator<Item = OsString>, world: &World) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli,
-        Err(error) => return not_parsed(&error, &args),
+    let cli = match quick::parse(&args, |variable| std::env::var_os(variable)) {
+        Some(cli) => cli,
+        None => match Cli::try_parse_from(&args) {
+            Ok(cli) => cli,
+            Err(error) => return not_parsed(&error, &args),
+        },
     };
     let Cli { connection, command } = cli;
     match command {
@@ -68,9 +72,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &World) -> Exit {
 }
 
 /// Writes to stdout. A reader that went away has all it wanted.
-pub(crate) fn print(text: &str) -> io::Result<()> {
+pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
@@ -84,7 +88,7 @@ pub(crate) fn complain(text: &str) {
 /// Help and version are answers; for a HostFactory verb every other outcome is a JSON document.
 fn not_parsed(error: &clap::Error, args: &[OsString]) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return match print(&error.render().to_string()) {
+        return match print(error.render().to_string()) {
             Ok(()) => Exit::Done,
             Err(_) => Exit::Internal,
         };

@@ -9,7 +9,7 @@ pub mod fuzzing;
 mod http;
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::{fs::FileTypeExt, net::UnixStream},
     path::{Path, PathBuf},
     thread,
@@ -22,6 +22,7 @@ use proto_schema::{
     input::clip,
 };
 use rustix::{
+    buffer::spare_capacity,
     io::Errno,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt},
 };
@@ -148,7 +149,7 @@ impl Client {
     /// # Errors
     /// [`CallError::Protocol`] when it is of another version.
     pub fn decode<C: Call>(&self, reply: &Reply) -> Result<C::Reply, CallError> {
-        serde_json::from_str(reply.json()).map_err(|error| self.protocol(format!("{}: {error}", C::METHOD)))
+        serde_json::from_slice(reply.json()).map_err(|error| self.protocol(format!("{}: {error}", C::METHOD)))
     }
 
     /// Tries until there is an answer or `deadline` passes: again after a broken or refused connection and after
@@ -189,14 +190,13 @@ impl Client {
         let mut stream = self.connect(deadline)?;
         let sent = self.send(&mut stream, &http::request(body), deadline);
         // A server that refuses a request early answers and closes: its answer says more than our failed write.
-        let answer = match (sent, self.receive(&mut stream, deadline)) {
+        let answer = match (sent, self.receive(&stream, deadline)) {
             (Ok(()), answer) | (Err(_), answer @ Ok(_)) => answer?,
             (Err(unsent), Err(_)) => return Err(unsent),
         };
-        let http::Response { status, body } = answer;
-        match status {
-            200 => self.read_reply(body),
-            429 | 503 => {
+        match answer.status {
+            200 => self.read_reply(answer),
+            status @ (429 | 503) => {
                 let message = format!("hfd has too many callers (HTTP {status})");
                 Err(CallError::Rpc(RpcError::new(ErrorCode::Busy, message).with_action("try again in a moment")))
             }
@@ -205,7 +205,10 @@ impl Client {
                 let error = RpcError::new(ErrorCode::LimitExceeded, message);
                 Err(CallError::Rpc(error.with_action("split the call into smaller ones")))
             }
-            _ => Err(self.protocol(format!("HTTP {status}: {}", clip(String::from_utf8_lossy(&body).trim())))),
+            status => {
+                let body = String::from_utf8_lossy(answer.body());
+                Err(self.protocol(format!("HTTP {status}: {}", clip(body.trim()))))
+            }
         }
     }
 
@@ -244,21 +247,15 @@ impl Client {
         Ok(())
     }
 
-    fn receive(&self, stream: &mut UnixStream, deadline: Instant) -> Result<http::Response, CallError> {
+    fn receive(&self, stream: &UnixStream, deadline: Instant) -> Result<http::Response, CallError> {
         let mut reader = http::Reader::default();
         loop {
             let left = self.time_left(deadline)?;
             stream.set_read_timeout(Some(left)).map_err(|error| self.io(&error))?;
-            let ended = match stream.read(reader.space()) {
-                Ok(count) => {
-                    reader.filled(count);
-                    count == 0
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    reader.filled(0);
-                    continue;
-                }
-                Err(error) => return Err(self.io(&error)),
+            let ended = match rustix::io::read(stream, spare_capacity(reader.space())) {
+                Ok(count) => count == 0,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(self.io(&error.into())),
             };
             match reader.advance(ended) {
                 Ok(Some(response)) => return Ok(response),
@@ -271,18 +268,21 @@ impl Client {
         }
     }
 
-    fn read_reply(&self, body: Vec<u8>) -> Result<Reply, CallError> {
-        let body = String::from_utf8(body).map_err(|_| self.protocol("the reply is not UTF-8 text".to_owned()))?;
-        let answer: Answer<'_> = serde_json::from_str(&body)
+    fn read_reply(&self, response: http::Response) -> Result<Reply, CallError> {
+        let http::Response { mut bytes, body, .. } = response;
+        let text = std::str::from_utf8(&bytes[body.clone()])
+            .map_err(|_| self.protocol("the reply is not UTF-8 text".to_owned()))?;
+        let answer: Answer<'_> = serde_json::from_str(text)
             .map_err(|error| self.protocol(format!("the reply is not JSON-RPC: {}", clip(&error.to_string()))))?;
         match answer {
             Answer { error: Some(error), .. } => Err(CallError::Rpc(error)),
             Answer { result: Some(result), .. } => {
                 let result = result.get();
-                // serde_json lends the text out of `body`, so the distance of the two is the offset.
-                let start = result.as_ptr().addr() - body.as_ptr().addr();
+                // serde_json lends the text out of `text`, so the distance of the two is the offset.
+                let start = body.start + (result.as_ptr().addr() - text.as_ptr().addr());
                 let end = start + result.len();
-                Ok(Reply { body, start, end })
+                bytes.truncate(end);
+                Ok(Reply { bytes, start })
             }
             Answer { .. } => Err(self.protocol("the reply has neither result nor error".to_owned())),
         }
@@ -308,26 +308,24 @@ impl Client {
     }
 }
 
-/// The result of a successful call, as the daemon wrote it.
+/// The result of a successful call, as the daemon wrote it: JSON text, left where it was received.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    body: String,
+    bytes: Vec<u8>,
+    /// Where it begins; it goes to the end.
     start: usize,
-    end: usize,
 }
 
 impl Reply {
     /// The JSON text.
     #[must_use]
-    pub fn json(&self) -> &str {
-        &self.body[self.start..self.end]
+    pub fn json(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 
-    /// The JSON text and a newline, in place: a reply may have megabytes.
-    pub fn line(&mut self) -> &str {
-        self.body.truncate(self.end);
-        self.body.push('\n');
-        &self.body[self.start..]
+    /// Ends the text with a newline, in place: a reply may have megabytes.
+    pub fn end_line(&mut self) {
+        self.bytes.push(b'\n');
     }
 }
 

@@ -110,7 +110,10 @@ fn call<V: Verb>(
 
 fn finish(outcome: Result<Reply, Failure>) -> Exit {
     match outcome {
-        Ok(mut reply) => printed(print(reply.line()), Exit::Done),
+        Ok(mut reply) => {
+            reply.end_line();
+            printed(print(reply.json()), Exit::Done)
+        }
         Err(failure) => {
             let message = failure.to_string();
             complain(&format!("hfctl: {message}"));
@@ -121,7 +124,7 @@ fn finish(outcome: Result<Reply, Failure>) -> Exit {
 
 fn report(message: &str) -> Exit {
     let document = serde_json::json!({ "message": message });
-    printed(print(&format!("{document}\n")), Exit::Internal)
+    printed(print(format!("{document}\n")), Exit::Internal)
 }
 
 fn printed(outcome: io::Result<()>, exit: Exit) -> Exit {

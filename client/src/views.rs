@@ -26,7 +26,7 @@ use crate::{
     complain,
     exit::Exit,
     print,
-    transport::{CallError, Client},
+    transport::{CallError, Client, Reply},
 };
 
 /// Asks and prints.
@@ -96,12 +96,12 @@ impl Asker {
     }
 
     fn status(&self, check: bool) -> Result<(String, Exit), CallError> {
-        let mut reply = self.client.call_raw(&GetStatus {}, self.deadline)?;
+        let reply = self.client.call_raw(&GetStatus {}, self.deadline)?;
         let status = self.client.decode::<GetStatus>(&reply)?;
         let well = status.ready && status.state == ServingState::Serving;
         let exit = if check && !well { Exit::NotServing } else { Exit::Done };
         let text = match self.output {
-            Output::Json => reply.line().to_owned(),
+            Output::Json => own_text(&reply),
             Output::Name => format!("{}\n", text::safe(&status.instance)),
             Output::Table | Output::Wide => pages::status(&status),
         };
@@ -128,12 +128,16 @@ impl Asker {
 
     /// The daemon's own text for programs, a view for people.
     fn show<C: Call>(&self, call: &C, view: impl FnOnce(&C::Reply, Output) -> String) -> Result<String, CallError> {
-        let mut reply = self.client.call_raw(call, self.deadline)?;
+        let reply = self.client.call_raw(call, self.deadline)?;
         match self.output {
-            Output::Json => Ok(reply.line().to_owned()),
+            Output::Json => Ok(own_text(&reply)),
             output => Ok(view(&self.client.decode::<C>(&reply)?, output)),
         }
     }
+}
+
+fn own_text(reply: &Reply) -> String {
+    format!("{}\n", String::from_utf8_lossy(reply.json()))
 }
 
 fn output_of(query: &Query) -> Output {

@@ -1,5 +1,7 @@
 //! As much of HTTP/1.1 as one exchange on one connection needs. Pure: bytes in, response out.
 
+use std::ops::Range;
+
 use proto_schema::input::clip;
 use thiserror::Error;
 
@@ -18,12 +20,29 @@ const READ_BYTES: usize = 16 * 1024;
 /// Bytes asked for at a time, when it is: a length that is only claimed shall not cost its memory.
 const SPACE_BYTES: usize = 4 * 1024 * 1024;
 
-/// A complete response.
-#[derive(Debug, PartialEq, Eq)]
+/// A complete response. Its body stays where it was received: it may have megabytes.
+#[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+    /// The bytes of the body among others.
+    pub(super) bytes: Vec<u8>,
+    /// Which of them are the body.
+    pub(super) body: Range<usize>,
 }
+
+impl Response {
+    pub(super) fn body(&self) -> &[u8] {
+        &self.bytes[self.body.clone()]
+    }
+}
+
+impl PartialEq for Response {
+    fn eq(&self, other: &Self) -> bool {
+        (self.status, self.body()) == (other.status, other.body())
+    }
+}
+
+impl Eq for Response {}
 
 /// Why bytes are not a response.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -50,9 +69,7 @@ pub(super) fn request(body: &str) -> Vec<u8> {
 /// Collects a response from reads of any size.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    bytes: Vec<u8>,
-    /// How many of `bytes` were received; the rest is space for the next read.
-    received: usize,
+    received: Vec<u8>,
     head: Option<Head>,
 }
 
@@ -73,30 +90,27 @@ enum Framing {
 }
 
 impl Reader {
-    /// Where the next read goes.
-    pub(super) fn space(&mut self) -> &mut [u8] {
+    /// What was received so far, with room for the next read, which appends to it. The room is not cleared first.
+    pub(super) fn space(&mut self) -> &mut Vec<u8> {
         let known = match self.head {
-            Some(Head { end, framing: Framing::Length(length), .. }) => (end + length).saturating_sub(self.received),
+            Some(Head { end, framing: Framing::Length(length), .. }) => {
+                (end + length).saturating_sub(self.received.len())
+            }
             _ => 0,
         };
-        self.bytes.resize(self.received + known.clamp(READ_BYTES, SPACE_BYTES), 0);
-        &mut self.bytes[self.received..]
-    }
-
-    /// Says how much of the space the read filled.
-    pub(super) fn filled(&mut self, count: usize) {
-        self.received += count;
+        self.received.reserve(known.clamp(READ_BYTES, SPACE_BYTES));
+        &mut self.received
     }
 
     /// The response when it is complete; `ended` says that nothing more will come.
     pub(super) fn advance(&mut self, ended: bool) -> Result<Option<Response>, ReadError> {
-        let bytes = &self.bytes[..self.received];
+        let bytes = &*self.received;
         if self.head.is_none() {
             self.head = parse_head(bytes)?;
         }
         let body = match self.head {
             None => None,
-            Some(Head { end, .. }) if self.received - end > MAX_BODY_BYTES => {
+            Some(Head { end, .. }) if bytes.len() - end > MAX_BODY_BYTES => {
                 return Err(ReadError::Malformed(format!("the body is larger than {MAX_BODY_BYTES} bytes")));
             }
             Some(Head { end, framing: Framing::Length(length), .. }) => {
@@ -105,21 +119,19 @@ impl Reader {
             Some(Head { end, framing: Framing::UntilClose, .. }) => ended.then_some(end..bytes.len()),
             // The last chunk and its trailer end in an empty line; before that there is no point in walking.
             Some(Head { end, framing: Framing::Chunked, status }) if ended || bytes.ends_with(b"\r\n\r\n") => {
-                if let Some(body) = dechunk(&bytes[end..])? {
-                    return Ok(Some(Response { status, body }));
+                if let Some(bytes) = dechunk(&bytes[end..])? {
+                    let body = 0..bytes.len();
+                    return Ok(Some(Response { status, bytes, body }));
                 }
                 None
             }
             Some(Head { framing: Framing::Chunked, .. }) => None,
         };
         match (self.head, body) {
-            (Some(head), Some(range)) => {
-                let mut body = std::mem::take(&mut self.bytes);
-                body.truncate(range.end);
-                body.drain(..range.start);
-                Ok(Some(Response { status: head.status, body }))
+            (Some(Head { status, .. }), Some(body)) => {
+                Ok(Some(Response { status, bytes: std::mem::take(&mut self.received), body }))
             }
-            _ if ended => Err(ReadError::Ended { received: self.received }),
+            _ if ended => Err(ReadError::Ended { received: self.received.len() }),
             _ => Ok(None),
         }
     }
@@ -190,14 +202,11 @@ mod tests {
     fn read(bytes: &[u8], size: usize) -> Result<Response, ReadError> {
         let mut reader = Reader::default();
         for piece in bytes.chunks(size) {
-            reader.space()[..piece.len()].copy_from_slice(piece);
-            reader.filled(piece.len());
+            reader.space().extend_from_slice(piece);
             if let Some(response) = reader.advance(false)? {
                 return Ok(response);
             }
         }
-        reader.space();
-        reader.filled(0);
         reader.advance(true).map(|response| response.expect("an ended connection gives a response or an error"))
     }
 
@@ -210,7 +219,7 @@ mod tests {
         ] {
             for size in [1, 3, 7, 1000] {
                 let response = read(raw.as_bytes(), size).expect("well formed");
-                assert_eq!(response, Response { status: 200, body: b"hello world".to_vec() }, "{raw:?} by {size}");
+                assert_eq!((response.status, response.body()), (200, &b"hello world"[..]), "{raw:?} by {size}");
             }
         }
     }
