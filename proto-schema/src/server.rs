@@ -10,6 +10,7 @@ use jsonrpsee::{
     core::RegisterMethodError,
     types::{ErrorObjectOwned, Params},
 };
+use serde::Serialize;
 
 use crate::{
     Call,
@@ -32,6 +33,24 @@ where
     Ctx: Send + Sync + 'static,
     Handler: Fn(C, Arc<Ctx>, Extensions) -> Answer + Clone + Send + Sync + 'static,
     Answer: Future<Output = Result<C::Reply, RpcError>> + Send,
+{
+    register_as::<C, C::Reply, Ctx, Handler, Answer>(module, handler)
+}
+
+/// As [`register`], for a handler whose `Payload` is not the reply itself but something that becomes it on its way out.
+///
+/// # Errors
+/// When the method is registered already.
+pub fn register_as<C, Payload, Ctx, Handler, Answer>(
+    module: &mut RpcModule<Ctx>,
+    handler: Handler,
+) -> Result<(), RegisterMethodError>
+where
+    C: Call + Send,
+    Payload: Serialize + Clone + Send + 'static,
+    Ctx: Send + Sync + 'static,
+    Handler: Fn(C, Arc<Ctx>, Extensions) -> Answer + Clone + Send + Sync + 'static,
+    Answer: Future<Output = Result<Payload, RpcError>> + Send,
 {
     module.register_async_method(C::METHOD, move |params, context, extensions| {
         let answer = parse_params::<C>(&params).map(|call| handler(call, context, extensions));

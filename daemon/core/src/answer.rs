@@ -1,6 +1,10 @@
 //! Committed state in HostFactory's words (`interface.md`, getRequestStatus and getReturnRequests). Pure translation.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt::{Display, Write as _},
+    sync::Arc,
+};
 
 use proto_schema::hostfactory::{
     MachineResult, MachineState, MachineStatus, RequestState, RequestStatus, ReturnRequest,
@@ -32,12 +36,13 @@ pub trait Committed {
 #[must_use]
 pub fn machine_request(request: &MachineRequest, now: i64) -> RequestStatus {
     let empty: Arc<str> = "".into();
+    let mut scratch = Scratch::default();
     let mut failed = 0usize;
     let mut machines = Vec::with_capacity(request.machines.len());
     for (name, machine) in request.named_machines() {
         let outcome = request.outcome(name.ordinal);
         failed += usize::from(outcome == MachineOutcome::Fail);
-        machines.push(machine_status(request, name, machine, outcome, now, &empty));
+        machines.push(machine_status(request, name, machine, outcome, now, &mut scratch));
     }
     let status = machine_request_state(request);
     let message = match status {
@@ -51,6 +56,7 @@ pub fn machine_request(request: &MachineRequest, now: i64) -> RequestStatus {
 #[must_use]
 pub fn return_request(request: &returns::ReturnRequest, view: &dyn Committed, now: i64) -> RequestStatus {
     let empty: Arc<str> = "".into();
+    let mut scratch = Scratch::default();
     let mut failed = 0usize;
     let machines = request.entries.iter().map(|entry| {
         let (result, status, message) = match &entry.end {
@@ -67,7 +73,7 @@ pub fn return_request(request: &returns::ReturnRequest, view: &dyn Committed, no
             name: entry.name.clone(),
             result,
             status,
-            private_ip_address: address(entry.ip, &empty),
+            private_ip_address: scratch.text_or_empty(entry.ip.as_ref()),
             public_ip_address: empty.clone(),
             launchtime: entry.launchtime.clamp(1, now.max(1)),
             message,
@@ -218,7 +224,7 @@ fn machine_status(
     machine: &Machine,
     outcome: MachineOutcome,
     now: i64,
-    empty: &Arc<str>,
+    scratch: &mut Scratch,
 ) -> MachineStatus {
     let (result, status) = match outcome {
         MachineOutcome::Executing => (MachineResult::Executing, MachineState::Running),
@@ -227,21 +233,40 @@ fn machine_status(
     };
     let message = match outcome {
         MachineOutcome::Fail => request.failure_message(machine),
-        _ => empty.clone(),
+        _ => scratch.empty.clone(),
     };
     let launchtime = machine.first_ready.unwrap_or(request.accepted_at);
     MachineStatus {
-        machine_id: machine.uid.map_or_else(|| empty.clone(), |uid| uid.to_string().into()),
-        name: name.to_string().into(),
+        machine_id: scratch.text_or_empty(machine.uid.as_ref()),
+        name: scratch.text(&name),
         result,
         status,
-        private_ip_address: address(machine.ip, empty),
-        public_ip_address: empty.clone(),
+        private_ip_address: scratch.text_or_empty(machine.ip.as_ref()),
+        public_ip_address: scratch.empty.clone(),
         launchtime: launchtime.clamp(1, now.max(1)),
         message,
     }
 }
 
-fn address(ip: Option<IpAddr>, empty: &Arc<str>) -> Arc<str> {
-    ip.map_or_else(|| empty.clone(), |ip| ip.to_string().into())
+/// Texts of many machines: each is written into the same place first, so that it costs one allocation.
+#[derive(Default)]
+struct Scratch {
+    text: String,
+    empty: Arc<str>,
+}
+
+impl Scratch {
+    fn text(&mut self, value: &impl Display) -> Arc<str> {
+        self.text.clear();
+        // A string takes everything.
+        let _always = write!(self.text, "{value}");
+        (*self.text).into()
+    }
+
+    fn text_or_empty(&mut self, value: Option<&impl Display>) -> Arc<str> {
+        match value {
+            Some(value) => self.text(value),
+            None => self.empty.clone(),
+        }
+    }
 }

@@ -7,6 +7,9 @@ use thiserror::Error;
 /// RFC 4648 base32 alphabet, lower case: every character is legal in a DNS label.
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
+/// Decimal and hexadecimal digits.
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Why a text is not one of our identities.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error("{text:?} is not a {what}: {rule}")]
@@ -109,8 +112,19 @@ impl MachineName {
 }
 
 impl fmt::Display for MachineName {
+    /// By hand, for a status of 10,000 machines writes as many.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:0width$}", self.request, self.ordinal, width = Self::ORDINAL_DIGITS)
+        let mut text = [b'-'; Self::WIDTH];
+        text[..RequestId::WIDTH].copy_from_slice(&self.request.encode());
+        let mut left = self.ordinal;
+        for place in text[RequestId::WIDTH + 1..].iter_mut().rev() {
+            *place = DIGITS[(left % 10) as usize];
+            left /= 10;
+        }
+        if left > 0 {
+            return write!(f, "{}-{}", self.request, self.ordinal);
+        }
+        f.pad(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -137,6 +151,9 @@ impl FromStr for MachineName {
 pub struct PodUid([u8; 16]);
 
 impl PodUid {
+    /// Characters of the written form.
+    const WIDTH: usize = 36;
+
     /// Takes the stored form.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -151,14 +168,17 @@ impl PodUid {
 }
 
 impl fmt::Display for PodUid {
+    /// By hand, for a status of 10,000 machines writes as many.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, byte) in self.0.iter().enumerate() {
-            if matches!(place, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
+        let mut text = [b'-'; Self::WIDTH];
+        let mut place = 0;
+        for (index, byte) in self.0.iter().enumerate() {
+            place += usize::from(matches!(index, 4 | 6 | 8 | 10));
+            text[place] = DIGITS[usize::from(byte >> 4)];
+            text[place + 1] = DIGITS[usize::from(byte & 15)];
+            place += 2;
         }
-        Ok(())
+        f.pad(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -173,7 +193,7 @@ impl FromStr for PodUid {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = || ParseIdError::new("pod UID", "a UUID of 32 hex digits in 8-4-4-4-12 groups is needed", text);
-        if text.len() != 36 || [8, 13, 18, 23].iter().any(|&place| text.as_bytes()[place] != b'-') {
+        if text.len() != Self::WIDTH || [8, 13, 18, 23].iter().any(|&place| text.as_bytes()[place] != b'-') {
             return Err(refuse());
         }
         let mut digits = text.bytes().filter(|&byte| byte != b'-').map(|byte| char::from(byte).to_digit(16));
@@ -267,6 +287,7 @@ mod tests {
         for ordinal in [0, 9, 10, 99_999] {
             let name = MachineName { request, ordinal };
             assert_eq!(name.to_string().len(), MachineName::WIDTH);
+            assert_eq!(name.to_string(), format!("{request}-{ordinal:05}"));
             assert_eq!(name.to_string().parse(), Ok(name));
         }
     }

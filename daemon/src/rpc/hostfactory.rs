@@ -25,11 +25,18 @@ use proto_schema::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Peer, Service, refused};
+use super::{
+    Peer, Service,
+    apart::{Apart, Payload},
+    refused,
+};
 use crate::{
     clock,
     templates::{Template, TemplateSet},
 };
+
+/// About what a machine takes in the answer of getRequestStatus.
+const MACHINE_BYTES: usize = 232;
 
 /// getAvailableTemplates.
 pub(super) async fn get_available_templates(
@@ -159,18 +166,19 @@ pub(super) async fn return_by_hand(
 pub(super) async fn get_request_status(
     call: GetRequestStatus,
     service: Arc<Service>,
-    _: Extensions,
-) -> Result<RequestStatuses, RpcError> {
+    extensions: Extensions,
+) -> Result<Payload<RequestStatuses>, RpcError> {
     let asked = parse::<GetRequestStatus>(&call)?.requests;
     check_ids(asked.len(), "requests", &service)?;
     service.published.note_poll();
     mark_polled(&asked.iter().filter_map(|asked| asked.request_id.parse().ok()).collect::<Vec<_>>(), &service).await?;
     let mut told = Vec::new();
-    let requests = asked.iter().map(|asked| status_of(&asked.request_id, &service, &mut told)).collect();
+    let requests: Vec<_> = asked.iter().map(|asked| status_of(&asked.request_id, &service, &mut told)).collect();
     if !told.is_empty() {
         service.engine.told(told);
     }
-    Ok(RequestStatuses { requests })
+    let machines: usize = requests.iter().map(|request| request.machines.len()).sum();
+    Ok(Apart::put(&extensions, RequestStatuses { requests }, machines * MACHINE_BYTES))
 }
 
 /// getReturnRequests.

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `serve.rs` | the socket, the accept loop, time-outs, a clean stop |
 //! | `hostfactory.rs` | HostFactory's five verbs |
+//! | `apart.rs` | large replies, on their way around jsonrpsee |
 //! | `queries.rs` | questions of operators: lists and descriptions |
 //! | `status.rs` | the one-screen status with its warnings |
 //!
 //! A handler understands, hands over, and answers from committed state. It must never touch kube or the journal.
 
+mod apart;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod hostfactory;
@@ -25,7 +27,8 @@ use jsonrpsee::{Extensions, RpcModule, core::RegisterMethodError};
 use proto_schema::{
     Discover, admin,
     error::{ErrorCode, RpcError},
-    server::register,
+    hostfactory::GetRequestStatus,
+    server::{register, register_as},
 };
 use tokio::{net::UnixStream, sync::watch};
 
@@ -108,7 +111,7 @@ pub(crate) fn module(service: Arc<Service>) -> Result<RpcModule<Service>, Regist
     let mut module = RpcModule::from_arc(service);
     register(&mut module, hostfactory::get_available_templates)?;
     register(&mut module, hostfactory::request_machines)?;
-    register(&mut module, hostfactory::get_request_status)?;
+    register_as::<GetRequestStatus, _, _, _, _>(&mut module, hostfactory::get_request_status)?;
     register(&mut module, hostfactory::request_return_machines)?;
     register(&mut module, hostfactory::get_return_requests)?;
     register(&mut module, |call, service, _| status::status(call, service))?;

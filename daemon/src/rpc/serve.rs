@@ -34,7 +34,7 @@ use tower::{ServiceBuilder, layer::util::Identity};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::{debug, warn};
 
-use super::{Peer, Service};
+use super::{Peer, Service, apart::Apart};
 use crate::crash_point::{self, Point};
 
 /// Callers that wait to be accepted; Linux caps it at net.core.somaxconn (4096).
@@ -129,6 +129,7 @@ pub(super) struct Interface {
     builder: TowerServiceBuilder<Identity, Identity>,
     methods: Methods,
     stop: StopHandle,
+    max_reply: usize,
 }
 
 impl Interface {
@@ -143,7 +144,8 @@ impl Interface {
             .set_batch_request_config(BatchRequestConfig::Disabled)
             .build();
         let builder = Server::builder().set_config(config).to_service_builder();
-        (Self { builder, methods: module.into(), stop }, handle)
+        let max_reply = usize::try_from(settings.max_reply).unwrap_or(usize::MAX);
+        (Self { builder, methods: module.into(), stop, max_reply }, handle)
     }
 
     /// One connection, until the caller leaves or hfd stops.
@@ -156,27 +158,32 @@ impl Interface {
         let service = ServiceBuilder::new()
             .layer(RequestBodyTimeoutLayer::new(BODY_PIECE_WITHIN))
             .service(self.builder.build(self.methods, self.stop));
-        serve_with(service, stream, peer, shutdown)
+        serve_with(service, stream, peer, self.max_reply, shutdown)
     }
 }
 
 /// HTTP/1.1 with a timer for its heads, kept alive until the caller leaves or hfd stops.
-async fn serve_with<S, B, T>(service: S, stream: T, peer: Peer, shutdown: CancellationToken)
+async fn serve_with<S, B, T>(service: S, stream: T, peer: Peer, max_reply: usize, shutdown: CancellationToken)
 where
     S: tower::Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<tower::BoxError>,
-    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
     B::Error: Into<tower::BoxError>,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+        let apart = Apart::new(max_reply);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(apart.clone());
         let mut service = service.clone();
         async move {
             let answer = service.call(request).await;
             crash_point::pass(Point::BeforeAnswer);
-            answer
+            match answer {
+                Ok(response) => Ok(apart.join(response).await),
+                Err(error) => Err(error),
+            }
         }
     });
     let connection = http1::Builder::new()
