@@ -16,6 +16,7 @@ pub mod answer;
 pub mod bins;
 pub mod cluster;
 pub mod daemon;
+pub mod figures;
 pub mod gate;
 pub mod hostfactory;
 pub mod http;

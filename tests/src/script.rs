@@ -248,7 +248,11 @@ impl Scripts {
 
     /// A script's command with its input file already written, for callers that kill it half-way.
     pub fn command(&self, verb: Verb, input: &Value) -> Command {
-        let file = self.input_file(input.to_string().as_bytes());
+        self.command_with(verb, &self.input_file(input.to_string().as_bytes()))
+    }
+
+    /// A script's command with an input file that is there already.
+    pub fn command_with(&self, verb: Verb, file: &Path) -> Command {
         let mut command = Command::new(verb.script());
         command.env_clear().envs(&self.env).current_dir(&self.dir).arg("-f").arg(file);
         command
