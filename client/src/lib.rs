@@ -72,9 +72,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, world: &World) -> Exit {
 }
 
 /// Writes to stdout. A reader that went away has all it wanted.
-pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
+pub(crate) fn print(text: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
@@ -88,7 +88,7 @@ pub(crate) fn complain(text: &str) {
 /// Help and version are answers; for a HostFactory verb every other outcome is a JSON document.
 fn not_parsed(error: &clap::Error, args: &[OsString]) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return match print(error.render().to_string()) {
+        return match print(error.render().to_string().as_bytes()) {
             Ok(()) => Exit::Done,
             Err(_) => Exit::Internal,
         };

@@ -124,7 +124,7 @@ fn finish(outcome: Result<Reply, Failure>) -> Exit {
 
 fn report(message: &str) -> Exit {
     let document = serde_json::json!({ "message": message });
-    printed(print(format!("{document}\n")), Exit::Internal)
+    printed(print(format!("{document}\n").as_bytes()), Exit::Internal)
 }
 
 fn printed(outcome: io::Result<()>, exit: Exit) -> Exit {

@@ -48,7 +48,7 @@ pub fn run(connection: &Connection, world: &World, query: &Query) -> Exit {
             return Exit::from(&error);
         }
     };
-    match print(&text) {
+    match print(text.as_bytes()) {
         Ok(()) => exit,
         Err(error) => {
             complain(&format!("hfctl: can't write the answer: {error}"));

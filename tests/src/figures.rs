@@ -23,16 +23,6 @@ impl Samples {
         self.0.push(time);
     }
 
-    /// All of another's.
-    pub fn extend(&mut self, other: &Self) {
-        self.0.extend_from_slice(&other.0);
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-
     /// The time that `per_mille` of a thousand samples do not pass.
     ///
     /// # Panics
