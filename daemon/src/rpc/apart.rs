@@ -132,7 +132,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Joined<B> {
 
 #[cfg(test)]
 mod tests {
-    use jsonrpsee::{RpcModule, server::Server};
+    use jsonrpsee::{RpcModule, server::Server, types::ErrorObjectOwned};
     use tower::Service;
 
     use super::*;
@@ -142,7 +142,7 @@ mod tests {
         let mut module = RpcModule::new(());
         module
             .register_method("large", move |_, (), extensions| {
-                Apart::put(extensions, vec!["\"result\":null}"; 3], expected)
+                Ok::<_, ErrorObjectOwned>(Apart::put(extensions, vec!["\"result\":null}"; 3], expected))
             })
             .expect("a new method");
         let (stop, _handle) = jsonrpsee::server::stop_channel();
