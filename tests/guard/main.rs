@@ -58,7 +58,8 @@ fn a_status_call_takes_as_many_instructions_as_it_did() {
     );
 }
 
-/// `hfctl` as a user builds it.
+/// `hfctl` built alone, which takes seconds. What is built with all the rest takes a sixth fewer instructions: other
+/// programs ask for faster features of the same libraries.
 fn released_hfctl() -> PathBuf {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
     cargo.current_dir(bins::source_root()).args(["build", "--release", "-p", "hfctl", "--message-format", "json"]);
