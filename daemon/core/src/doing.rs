@@ -74,6 +74,8 @@ pub(crate) struct Doing {
     pub(crate) attempts: u32,
     /// What the last one said.
     pub(crate) last_error: Option<Arc<str>>,
+    /// A pod that was seen after its machine was returned: no UID of it is recorded.
+    pub(crate) seen_returned: Option<PodUid>,
     /// Crash looping after it was ready since then (monotonic).
     pub(crate) crashing_since: Option<Duration>,
 }

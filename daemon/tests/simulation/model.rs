@@ -329,6 +329,7 @@ fn check_sequence(before: &RequestStatus, after: &RequestStatus, is_return: bool
         let name = &is.name;
         assert_eq!(was.name, *name, "{id} has other machines");
         assert!(was.machine_id.is_empty() || was.machine_id == is.machine_id, "the machineId of {name} changed");
+        assert!(!frozen || was.machine_id == is.machine_id, "{name} got another machineId in a frozen answer");
         assert!(!frozen || was.result == is.result, "{name} was {:?} and is {:?}", was.result, is.result);
         let back = is.result == MachineResult::Executing && was.result != MachineResult::Executing;
         let revived = was.result == MachineResult::Fail && is.result == MachineResult::Succeed;

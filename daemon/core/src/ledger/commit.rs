@@ -123,7 +123,8 @@ impl Ledger {
     fn remember_undone(&mut self, now: Now, undone: &[(RequestId, Arc<MachineRequest>)]) {
         for (name, machine) in undone.iter().flat_map(|(_, request)| request.named_machines()) {
             let forgotten = self.machine(name).is_some_and(|machine| machine.uid.is_none());
-            if let Some(uid) = machine.uid.filter(|_| forgotten) {
+            let seen = || self.doing.get(&name).and_then(|doing| doing.seen_returned);
+            if let Some(uid) = machine.uid.or_else(seen).filter(|_| forgotten) {
                 let doing = self.doing.entry(name).or_default();
                 if matches!(doing.create, Create::Idle | Create::Absent) {
                     // Created, and its UID not durable: known absent, it is failed and not created again.

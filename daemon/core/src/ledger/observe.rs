@@ -211,9 +211,16 @@ impl Ledger {
         if machine.verdict.is_some() || machine.gone_at.is_some() || !machine.owns(pod) {
             return;
         }
-        // Also under a tombstone: if the return is undone, nothing else knows that the pod was there.
         let new_uid = machine.uid.is_none();
-        let newly_ready = !machine.is_returned() && !machine.was_ready() && pod.is_usable();
+        if machine.is_returned() {
+            // Its answer may be frozen, so nothing is recorded. If the return is undone, the pod was there all the same.
+            if new_uid {
+                let uid = pod.uid;
+                self.doing.entry(name).or_default().seen_returned = Some(uid);
+            }
+            return;
+        }
+        let newly_ready = !machine.was_ready() && pod.is_usable();
         if new_uid || newly_ready {
             let (uid, ip) = (pod.uid, pod.ip);
             self.edit_machine(name, |machine| {

@@ -257,6 +257,19 @@ fn a_pod_that_went_under_a_return_that_was_undone_is_not_created_again() {
 }
 
 #[test]
+fn a_frozen_answer_gets_no_machine_id_from_a_pod_that_comes_late() {
+    let mut world = World::new();
+    let id = world.accept(1);
+    let name = machine(id, 0);
+    let post = world.post();
+    world.accept_return(name);
+    let frozen = crate::answer::machine_request(world.request_of(id), world.now.wall);
+    world.created(&post);
+    world.event(name, Some(world.pod(name)));
+    assert_eq!(crate::answer::machine_request(world.request_of(id), world.now.wall), frozen);
+}
+
+#[test]
 fn a_returned_name_whose_end_could_not_be_made_durable_ends_when_there_is_room() {
     let mut world = World::new();
     let id = world.try_return(&["ip-10-0-0-1".into()]);
