@@ -1,0 +1,138 @@
+//! What a pod costs in resident memory.
+//!
+//! Two daemons look at the same cluster, one after the other, each freshly started: one whose journal has the machines,
+//! and one with an empty journal, to which the pods are strangers of its own provider. So the second shows what the
+//! pod cache costs, and the first what a machine costs with its pod.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tests::{Cluster, Daemon, DaemonSpec, Template};
+
+use crate::{
+    Report,
+    durable::{request, wait_complete},
+    proc::{forget_peak, resident},
+    scene,
+    wire::{Caller, machines_call},
+};
+
+/// Machines of one request.
+const REQUEST: u64 = 10_000;
+/// Longest wait for a list.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes of the slim record in the cache with its key (a test of `daemon/src/cache.rs` holds it below that).
+const RECORD: u64 = 168;
+
+/// Resident memory at one size.
+struct Level {
+    pods: u64,
+    /// The daemon whose journal has the machines: after start and list, and its peak in a later relist.
+    machines: (u64, u64),
+    /// The same of the daemon with an empty journal.
+    cached: (u64, u64),
+}
+
+pub(crate) fn run(report: &mut Report, levels: &[u64]) {
+    let most = levels.iter().copied().max().unwrap_or(0);
+    let filler = "x".repeat(1800);
+    let template = Template::new("large").max(-1).annotate("example.com/filler", &filler);
+    let mut world = scene(u32::try_from(most + most / 10 + 1000).expect("a number of pods"), &[template]);
+    let spec = world.daemon.spec().clone();
+    let mut rows = Vec::new();
+    let mut pods = 0;
+    for &level in std::iter::once(&0).chain(levels) {
+        let begun = Instant::now();
+        let mut caller = Caller::connect(world.daemon.socket()).expect("hfd serves");
+        while pods < level {
+            let count = (level - pods).min(REQUEST);
+            let id = request(&mut caller, &machines_call("large", count));
+            wait_complete(&mut caller, &[id]);
+            pods += count;
+        }
+        drop(caller);
+        let grown = resident(world.daemon.id()).0;
+        let took = begun.elapsed().as_secs_f64();
+        world.daemon.terminate();
+        world.daemon = Daemon::start(spec.clone());
+        let machines = measure(&world.daemon, &world.cluster, pods);
+        world.daemon.terminate();
+        let empty = DaemonSpec { state_dir: world.dir().join(format!("empty-{pods}")), ..spec.clone() };
+        let mut stranger = Daemon::start(empty);
+        let cached = measure(&stranger, &world.cluster, pods);
+        stranger.terminate();
+        println!("{pods} pods after {took:.0} s: {grown} B as grown; machines {machines:?}, cached {cached:?}");
+        rows.push(Level { pods, machines, cached });
+        world.daemon = Daemon::start(spec.clone());
+        wait_pods(&world.daemon, pods);
+    }
+    let path = format!("/api/v1/namespaces/{}/pods?limit=1", world.cluster.namespace());
+    let list = world.cluster.endpoint().json("GET", &path, None).expect("the cluster lists");
+    report.note(&format!("A pod of the memory figures is {} bytes of JSON.", list["items"][0].to_string().len()));
+    for pair in rows.windows(2) {
+        let [less, more] = pair else { unreachable!() };
+        let marginal = |of: fn(&Level) -> u64| of(more).saturating_sub(of(less)) / (more.pods - less.pods);
+        let what = |kind: &str| format!("resident memory, {kind}, between {} and {} pods", less.pods, more.pods);
+        let cached = marginal(|level| level.cached.0);
+        let floor = format!("{RECORD} B");
+        let ratio = format!("{:.2}x", cached as f64 / RECORD as f64);
+        let cells = [&*what("a cached pod"), "<= 512 B", "the slim record", &floor, &format!("{cached} B"), &ratio];
+        report.cells(&cells);
+        let both = marginal(|level| level.machines.0);
+        report.cells(&[&what("a machine and its pod"), "stated", "", "", &format!("{both} B"), ""]);
+    }
+    for level in rows.iter().filter(|level| level.pods > 0) {
+        for (kind, (before, peak)) in [("empty journal", level.cached), ("with its machines", level.machines)] {
+            report.cells(&[
+                &format!("peak of a relist of {} pods, {kind}", level.pods),
+                "<= 1.3x",
+                "resident before it",
+                &mib(before),
+                &mib(peak),
+                &format!("{:.2}x", peak as f64 / before as f64),
+            ]);
+        }
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+}
+
+/// Resident memory after the start, and the peak of a relist.
+fn measure(daemon: &Daemon, cluster: &Cluster, pods: u64) -> (u64, u64) {
+    wait_pods(daemon, pods);
+    // What the start left to be given back is given back; the level is what stays.
+    thread::sleep(Duration::from_secs(3));
+    let before = resident(daemon.id()).0;
+    forget_peak(daemon.id());
+    let lists = lists(daemon);
+    cluster.watch("compact");
+    cluster.watch("cut");
+    tests::eventually("the pods are listed anew", PATIENCE, || {
+        let status = daemon.status()?;
+        let listed = count_of_lists(&status) > lists && status["kube"]["synced"] == true;
+        (listed && status["kube"]["fresh"] == true).then_some(())
+    });
+    thread::sleep(Duration::from_secs(2));
+    (before, resident(daemon.id()).1)
+}
+
+fn wait_pods(daemon: &Daemon, pods: u64) {
+    tests::eventually("the daemon has seen the pods", PATIENCE, || {
+        let status = daemon.status()?;
+        let seen: u64 = status["pods"]["cached"].as_u64()?;
+        (status["kube"]["synced"] == true && seen >= pods).then_some(())
+    });
+}
+
+fn lists(daemon: &Daemon) -> u64 {
+    daemon.status().as_ref().map_or(0, count_of_lists)
+}
+
+fn count_of_lists(status: &Value) -> u64 {
+    status["apiCalls"]["list pods"].as_u64().unwrap_or(0)
+}
