@@ -11,6 +11,7 @@ use tests::figures::Samples;
 use crate::{
     Report,
     disk::{Appender, BareStore, STACK_BYTES},
+    proc::processor_time,
     scene, timed,
     wire::{Caller, machines_call, status_call},
 };
@@ -45,9 +46,12 @@ pub(crate) fn run(report: &mut Report) {
 
     let store = BareStore::open(world.dir());
     let (mut floor, mut accepted, mut each) = (Samples::default(), Samples::default(), Samples::default());
+    let mut processor = Samples::default();
     for _ in 0..BURSTS {
         floor.push(store.burst(CALLERS));
+        let before = processor_time(world.daemon.id());
         let (all, singles, ids) = burst(&world, &ask);
+        processor.push(processor_time(world.daemon.id()).saturating_sub(before));
         accepted.push(all);
         singles.into_iter().for_each(|time| each.push(time));
         wait_complete(&mut caller, &ids);
@@ -58,6 +62,8 @@ pub(crate) fn run(report: &mut Report) {
     report.row(&what, "stated", &store, &floor, &accepted);
     let rate = |samples: &Samples| format!("{:.0} acks/s", CALLERS as f64 / samples.median().as_secs_f64());
     report.cells(&["the same as a rate", "stated", "the same", &rate(&floor), &rate(&accepted), ""]);
+    let used = processor.summary();
+    report.cells(&["the same: processor time of the daemon, with the creates that begin", "stated", "", "", &used, ""]);
     let p99 = format!("{:.1} ms", tests::figures::millis(each.quantile(990)));
     report.cells(&["the same: p99 of the callers", "stated", "", "", &p99, ""]);
 }

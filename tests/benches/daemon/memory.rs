@@ -22,6 +22,8 @@ use crate::{
 
 /// Machines of one request.
 const REQUEST: u64 = 10_000;
+/// Pods in one page of a list, as configured by default.
+const PAGE: u64 = 500;
 /// Longest wait for a list.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of the slim record in the cache with its key (a test of `daemon/src/cache.rs` holds it below that).
@@ -109,7 +111,7 @@ fn measure(daemon: &Daemon, cluster: &Cluster, pods: u64) -> (u64, u64) {
     thread::sleep(Duration::from_secs(3));
     let before = resident(daemon.id()).0;
     forget_peak(daemon.id());
-    let lists = lists(daemon);
+    let enough = lists(daemon) + pods.div_ceil(PAGE).max(1);
     // The watch has not seen this one, which is not ours: so where it wants to go on is forgotten.
     let passer_by = format!("passer-by-{}", daemon.id());
     cluster.create_pod(&passer_by, &serde_json::json!({}), &serde_json::json!({}));
@@ -117,8 +119,8 @@ fn measure(daemon: &Daemon, cluster: &Cluster, pods: u64) -> (u64, u64) {
     cluster.watch("cut");
     tests::eventually("the pods are listed anew", PATIENCE, || {
         let status = daemon.status()?;
-        let listed = count_of_lists(&status) > lists && status["kube"]["synced"] == true;
-        (listed && status["kube"]["fresh"] == true).then_some(())
+        // A daemon that waits for an operator, as the one with the empty journal does, does not call itself fresh.
+        (count_of_lists(&status) >= enough && status["kube"]["synced"] == true).then_some(())
     });
     thread::sleep(Duration::from_secs(2));
     cluster.remove_pod(&passer_by);
