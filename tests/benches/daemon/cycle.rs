@@ -74,7 +74,9 @@ impl Log {
     /// Reads the log of the journal in `state`; nothing of a cycle makes it start over (16 MiB).
     fn of(state: &Path) -> Self {
         let log = fs::read(state.join("journal.db-wal")).unwrap_or_default();
-        let number = |at: usize| log.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        let number = |at: usize| {
+            log.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        };
         let (page, salts) = (number(8) as usize, (number(16), number(20)));
         let mut found = Self { commits: 0, bytes: 0 };
         let mut at = 32;
@@ -112,7 +114,8 @@ impl SyncCount {
 
     fn detach(&mut self) -> Option<u64> {
         // SIGINT makes it let the process go.
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.strace), rustix::process::Signal::INT).ok()?;
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.strace), rustix::process::Signal::INT)
+            .ok()?;
         self.strace.wait().ok()?;
         let text = fs::read_to_string(&self.out).ok()?;
         Some(text.lines().filter(|line| line.contains("sync") && !line.contains("resumed")).count() as u64)

@@ -7,7 +7,7 @@
 //! | `event` | from a pod's turning ready to a status that says so | a bare watch + an fsynced append |
 //! | `cycle` | bytes and fsyncs of 1,000 machines | the values written; the batches |
 //! | `large` | growth of a status with the cluster; an idle daemon; a start with 10,000 machines | nothing; reading the file |
-//! | `memory` | resident memory of 10,000, 50,000 and 150,000 pods | the slim record |
+//! | `memory` | resident memory of 10,000, 50,000 and 150,000 pods (or of the numbers given beside the parts) | the slim record |
 //! | `size` | the binaries | |
 //!
 //! Calls go over an open connection, so that no start of a process is in them (that is the `client` bench). Everything
@@ -44,17 +44,19 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let write = arguments.iter().any(|argument| argument == "--write");
     let parts: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with('-')).collect();
+    let (levels, parts): (Vec<&str>, Vec<&str>) = parts.into_iter().partition(|part| part.parse::<u64>().is_ok());
+    let levels: Vec<u64> = levels.into_iter().filter_map(|pods| pods.parse().ok()).collect();
     let wanted = |part: &str| parts.is_empty() || parts.contains(&part);
     let mut report = Report::new();
     println!("{}", report.machine);
-    type Part = (&'static str, fn(&mut Report));
-    let all: [Part; 6] = [
-        ("durable", durable::run),
-        ("event", event::run),
-        ("cycle", cycle::run),
-        ("large", large::run),
-        ("memory", |report| memory::run(report, &PODS)),
-        ("size", sizes),
+    let memory = |report: &mut Report| memory::run(report, if levels.is_empty() { &PODS } else { &levels });
+    let all: [(&str, &dyn Fn(&mut Report)); 6] = [
+        ("durable", &durable::run),
+        ("event", &event::run),
+        ("cycle", &cycle::run),
+        ("large", &large::run),
+        ("memory", &memory),
+        ("size", &sizes),
     ];
     for (name, part) in all {
         if wanted(name) {

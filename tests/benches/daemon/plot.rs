@@ -40,9 +40,14 @@ pub(crate) fn of(one: &[(f64, f64)], all: &[(f64, f64)]) -> String {
         put(format!("<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom}\"/>"));
         put(format!("<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>", bottom + 18.0));
     }
-    put(format!("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">machines in the cluster</text>", f64::midpoint(LEFT, right), HEIGHT - 8.0));
+    put(format!(
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">machines in the cluster</text>",
+        f64::midpoint(LEFT, right),
+        HEIGHT - 8.0
+    ));
     for (class, points) in [("one", one), ("all", all)] {
-        let path: Vec<_> = points.iter().map(|(machines, time)| format!("{:.1} {:.1}", x(*machines), y(*time))).collect();
+        let path: Vec<_> =
+            points.iter().map(|(machines, time)| format!("{:.1} {:.1}", x(*machines), y(*time))).collect();
         put(format!("<path class=\"{class} line\" d=\"M{}\"/>", path.join("L")));
         for (machines, time) in points {
             put(format!("<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>", x(*machines), y(*time)));
