@@ -25,7 +25,7 @@ const REQUEST: u64 = 10_000;
 /// Pods in one page of a list, as configured by default.
 const PAGE: u64 = 500;
 /// Longest wait for a list.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(1800);
 /// Bytes of the slim record in the cache with its key (a test of `daemon/src/cache.rs` holds it below that).
 const RECORD: u64 = 168;
 
