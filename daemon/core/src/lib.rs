@@ -12,6 +12,7 @@ mod doing;
 mod guard;
 pub mod id;
 pub mod ledger;
+mod limit;
 pub mod machine;
 mod ordered;
 pub mod outcome;

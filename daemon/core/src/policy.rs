@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Bounds and times of one provider instance.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// API calls in flight at once, creates and deletes together.
+    /// API calls in flight at once at most, creates and deletes together; fewer while the API server asks for less.
     pub concurrency: usize,
     /// The API server's own request time-out: a create given up on may still land until it has passed.
     pub server_request_timeout: Duration,

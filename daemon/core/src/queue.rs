@@ -3,6 +3,7 @@
 //! * Returns go first, but creates keep at least a quarter of the concurrency.
 //! * Within a class requests take turns, so 10,000 machines of one never hold up the few of another.
 //! * One template never fills all the slots of the creates: one whose creates hang leaves room for the others.
+//! * How many go at once follows what the API server takes (`limit.rs`).
 //! * What sleeps (back-off, a look that is due later) stands in no queue and holds no slot.
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use crate::id::{MachineName, RequestId, TemplateId};
+use crate::{
+    id::{MachineName, RequestId, TemplateId},
+    limit::{Limit, Load},
+};
 
 /// What a call is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,7 +86,7 @@ impl Rotation {
 /// The queues, the slots and the sleepers.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    concurrency: usize,
+    limit: Limit,
     creates: Rotation,
     returns: Rotation,
     creates_in_flight: usize,
@@ -94,7 +98,7 @@ pub(crate) struct Queues {
 impl Queues {
     pub(crate) fn new(concurrency: usize) -> Self {
         Self {
-            concurrency: concurrency.max(2),
+            limit: Limit::new(concurrency.max(2)),
             creates: Rotation::default(),
             returns: Rotation::default(),
             creates_in_flight: 0,
@@ -113,16 +117,17 @@ impl Queues {
 
     /// The next call that may start now, with its class; its slot is taken until [`Self::finished`].
     pub(crate) fn next(&mut self) -> Option<(Class, Ticket)> {
-        if self.creates_in_flight + self.returns_in_flight >= self.concurrency {
+        let concurrency = self.limit.now();
+        if self.creates_in_flight + self.returns_in_flight >= concurrency {
             return None;
         }
-        let kept_for_creates = (self.concurrency / 4).max(1);
-        let returns_may = self.creates.depth == 0 || self.returns_in_flight < self.concurrency - kept_for_creates;
+        let kept_for_creates = (concurrency / 4).max(1);
+        let returns_may = self.creates.depth == 0 || self.returns_in_flight < concurrency - kept_for_creates;
         if returns_may && let Some(ticket) = self.returns.pop(|_| true) {
             self.returns_in_flight += 1;
             return Some((Class::Returns, ticket));
         }
-        let share = (self.concurrency * 3 / 4).max(1);
+        let share = (concurrency * 3 / 4).max(1);
         let by_template = &self.by_template;
         let ticket = self.creates.pop(|template| {
             template.is_none_or(|template| by_template.get(template).is_none_or(|&in_flight| in_flight < share))
@@ -149,6 +154,11 @@ impl Queues {
                 self.by_template.remove(template);
             }
         }
+    }
+
+    /// Takes what the end of a call says about the API server's load; it was sent at `sent` and ended `now` (monotonic).
+    pub(crate) fn heard(&mut self, sent: Duration, now: Duration, load: Load) {
+        self.limit.ended(sent, now, load);
     }
 
     pub(crate) fn sleep_until(&mut self, wake_at: Duration, target: Target) {
@@ -229,6 +239,19 @@ mod tests {
         assert_eq!(std::iter::from_fn(|| queues.next()).count(), 6);
         queues.push(Class::Creates, request(2), ticket(2, 0, "healthy"));
         assert_eq!(queues.next().map(|(_, ticket)| owner(&ticket)), Some(request(2)));
+    }
+
+    #[test]
+    fn after_a_429_half_as_many_go_and_the_classes_share_those() {
+        let mut queues = Queues::new(16);
+        for ordinal in 0..100 {
+            queues.push(Class::Returns, request(1), ticket(1, ordinal, "t"));
+            queues.push(Class::Creates, request(2), ticket(2, ordinal, "t"));
+        }
+        queues.heard(Duration::ZERO, Duration::from_millis(10), Load::TooMuch);
+        let started: Vec<_> = std::iter::from_fn(|| queues.next()).map(|(class, _)| class).collect();
+        assert_eq!(started.len(), 8);
+        assert_eq!(started.iter().filter(|class| **class == Class::Creates).count(), 2);
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(super) static KEYS: &[Key] = &[
     key!("kube.kubeconfig", kube.kubeconfig, any, "kubeconfig"),
     key!("kube.context", kube.context, any, "context of the kubeconfig"),
     key!("kube.namespace", kube.namespace, namespace_name, "namespace of the pods"),
-    key!("kube.concurrency", kube.concurrency, within(2..=500), "creates and deletes in flight at once"),
+    key!("kube.concurrency", kube.concurrency, within(2..=500), "most creates and deletes in flight at once"),
     key!("kube.call_timeout", kube.call_timeout, lasting(SECOND..=SECOND * 300), "limit on one call"),
     key!(
         "kube.server_request_timeout",

@@ -17,8 +17,8 @@ pub struct Kube {
     pub context: Option<String>,
     /// Namespace of the pods; `None` means the context's, else `default`.
     pub namespace: Option<String>,
-    /// Creates and deletes in flight at once. kube speaks HTTP/1.1, so this is also the number of connections; beyond
-    /// some 250 one client only meets 429.
+    /// Creates and deletes in flight at once at most; fewer while the API server asks for less. kube speaks HTTP/1.1, so
+    /// this is also the number of connections; beyond some 250 one client only meets 429.
     pub concurrency: u32,
     /// Our own limit on one create, delete or get.
     pub call_timeout: Duration,

@@ -9,6 +9,7 @@ use super::{Ledger, Mode};
 use crate::{
     doing::{Create, Delete, Doing},
     id::{MachineName, PodUid, RequestId, TemplateId},
+    limit::Load,
     machine::{Machine, VerdictKind},
     outcome::{CreateOutcome, DeleteOutcome, LookOutcome},
     pod::PodRecord,
@@ -50,6 +51,8 @@ pub enum Action {
 pub struct Slot {
     class: Class,
     template: Option<TemplateId>,
+    /// When the call was handed out (monotonic).
+    sent: Duration,
 }
 
 /// How a call ended.
@@ -61,6 +64,24 @@ pub enum CallEnd {
     Delete(DeleteOutcome),
     /// A look.
     Look(LookOutcome),
+}
+
+impl CallEnd {
+    /// What it says about the API server's load. Only writes that it took tell that it bears more: what is refused
+    /// costs it little.
+    fn load(&self) -> Load {
+        match self {
+            Self::Create(CreateOutcome::Created(_)) | Self::Delete(DeleteOutcome::Accepted) => Load::Taken,
+            Self::Create(CreateOutcome::NotDone(why))
+            | Self::Delete(DeleteOutcome::NotDone(why))
+            | Self::Look(LookOutcome::NotDone(why))
+                if why.throttled =>
+            {
+                Load::TooMuch
+            }
+            _ => Load::Unknown,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +109,7 @@ impl Ledger {
     /// The next call that may start, if any. Its slot is held until [`Self::call_ended`].
     pub fn next_call(&mut self, ctx: Ctx<'_>) -> Option<Call> {
         while let Some((class, ticket)) = self.queues.next() {
-            let slot = Slot { class, template: ticket.template };
+            let slot = Slot { class, template: ticket.template, sent: ctx.now.mono };
             let action = match &ticket.target {
                 Target::Machine(name) => self.start_machine_call(ctx, class, *name),
                 Target::Name(name) => self.start_name_call(ctx, name),
@@ -104,6 +125,7 @@ impl Ledger {
     /// Takes the end of a call and draws the conclusions.
     pub fn call_ended(&mut self, ctx: Ctx<'_>, target: &Target, slot: &Slot, end: CallEnd) {
         self.queues.finished(slot.class, slot.template.as_ref());
+        self.queues.heard(slot.sent, ctx.now.mono, end.load());
         match target {
             Target::Machine(name) => {
                 match end {

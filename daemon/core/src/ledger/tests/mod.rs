@@ -5,6 +5,7 @@ mod clock;
 mod counterexamples;
 mod hand;
 mod lifecycle;
+mod load;
 mod model;
 mod random;
 mod restart;
