@@ -51,6 +51,26 @@ impl Samples {
     }
 }
 
+/// The median of `values` with an interval that covers the true median 95 times of 100, whatever the values' distribution
+/// (the order statistics of the sign test). Without an interval where there are fewer than six values.
+///
+/// # Panics
+/// Without values.
+pub fn median_interval(values: &[f64]) -> (f64, Option<(f64, f64)>) {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let count = sorted.len();
+    let median = f64::midpoint(sorted[(count - 1) / 2], sorted[count / 2]);
+    // How likely fewer than `cut` + 1 of `count` values fall below the median: at most 2.5 % on either side.
+    let (mut cut, mut term, mut below) = (0, 0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX)), 0.0);
+    while below + term <= 0.025 {
+        below += term;
+        cut += 1;
+        term *= (count + 1 - cut) as f64 / cut as f64;
+    }
+    (median, (cut > 0).then(|| (sorted[cut - 1], sorted[count - cut])))
+}
+
 /// A time in milliseconds.
 pub fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
@@ -168,6 +188,14 @@ mod tests {
         }
         assert_eq!([0, 250, 500, 1000].map(|at| samples.quantile(at).as_millis()), [1, 2, 3, 5]);
         assert_eq!(samples.summary(), "3.000 ms (2.000-4.000)");
+    }
+
+    #[test]
+    fn the_interval_of_a_median_is_that_of_the_sign_test() {
+        let ten: Vec<f64> = (1..=10).map(f64::from).collect();
+        assert_eq!(median_interval(&ten), (5.5, Some((2.0, 9.0))), "1 and 10 of 10 leave 2 x 1.1 % outside");
+        assert_eq!(median_interval(&ten[..6]), (3.5, Some((1.0, 6.0))));
+        assert_eq!(median_interval(&ten[..5]), (3.0, None), "five values can all lie on one side: 2 x 3.1 %");
     }
 
     #[test]

@@ -62,6 +62,18 @@ impl Ground {
         Ok(Self { admin, namespace, token, nodes: Vec::new() })
     }
 
+    /// Makes a namespace whose pods run on the testbed's own nodes, which it shares with other such namespaces.
+    ///
+    /// # Errors
+    /// When the API server refuses something.
+    pub fn on_the_shared_nodes(facts: &Facts) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let namespace = format!("s{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let admin = facts.admin();
+        let token = furnish(&admin, &namespace, &[(nodes::PLAYED, nodes::BY_KWOK)])?;
+        Ok(Self { admin, namespace, token, nodes: Vec::new() })
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
