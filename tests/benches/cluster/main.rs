@@ -82,12 +82,13 @@ fn main() {
             MACHINES * pairs + MANY * large_pairs,
             small.polls() + large.polls()
         ),
-        format!(
-            "* hfd's processor time in a round of {MACHINES} (up and down, polls included): {}",
-            small.cpu.summary()
-        ),
         format!("* most resident memory (VmHWM): {}", high_waters(&small, &large)),
     ];
+    if !small.floor.is_empty() {
+        let cpu = small.cpu.summary();
+        writeln!(notes, "* hfd's processor time in a round of {MACHINES} (up and down, polls included): {cpu}")
+            .expect("a string takes everything");
+    }
     more.iter().for_each(|line| writeln!(notes, "{line}").expect("a string takes everything"));
     println!("\n{}\n{notes}", table.text());
     if write {
