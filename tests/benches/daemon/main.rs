@@ -40,6 +40,9 @@ const PODS: [u64; 2] = [10_000, 50_000];
 /// Pods on a node.
 const PODS_PER_NODE: u32 = 200;
 
+/// One part of the bench.
+type Part<'a> = &'a dyn Fn(&mut Report);
+
 fn main() {
     // `cargo bench` passes flags of the standard harness; this bench knows one of its own.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,7 +54,7 @@ fn main() {
     let mut report = Report::new();
     println!("{}", report.machine);
     let memory = |report: &mut Report| memory::run(report, if levels.is_empty() { &PODS } else { &levels });
-    let all: [(&str, &dyn Fn(&mut Report)); 6] = [
+    let all: [(&str, Part<'_>); 6] = [
         ("durable", &durable::run),
         ("event", &event::run),
         ("cycle", &cycle::run),
