@@ -66,11 +66,11 @@ fn released_hfctl() -> PathBuf {
     let output = cargo.output().expect("cargo can be started");
     assert!(output.status.success(), "building hfctl failed:\n{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
-    let paths = text.lines().filter_map(|line| {
+    let mut paths = text.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
     });
-    paths.last().expect("cargo names what it built")
+    paths.next_back().expect("cargo names what it built")
 }
 
 /// Answers every caller with the same bytes, for as long as this process lives.
