@@ -9,7 +9,7 @@
 //!
 //! `-C target-feature=+crt-static` means the same and can't be used: without `--target` it would hold for the
 //! procedural macros as well, and it can't be given for one program of a workspace. So the names that rustc asks the
-//! linker for (`-lgcc_s`, `-lc`, `-lm`) are answered from a directory of our own: an archive that is a linker script.
+//! linker for (`-lgcc_s`, `-lc`, `-lm` and four more) are answered from a directory of our own: an archive that is a linker script.
 //! `hfctl` looks up neither users nor host names, so the static glibc misses none of its plug-ins.
 
 use std::{
@@ -17,6 +17,9 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+
+/// The libraries beside `libc` that rustc names for each program.
+const OTHERS: [&str; 5] = ["libm.a", "libutil.a", "librt.a", "libpthread.a", "libdl.a"];
 
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
@@ -30,10 +33,15 @@ fn main() -> io::Result<()> {
         fs::write(directory.join(library), format!("GROUP ( {} )\n", members.join(" ")))
     };
     script("libgcc_s.a", &[&unwinder, &builtins])?;
-    let is_static = match (archive(&linker, "libc.a"), archive(&linker, "libm.a")) {
-        (Some(libc), Some(libm)) => {
+    // All that rustc names: it asks for shared ones first, and one of those in a static program crashes it at its start.
+    // A C library that still has its threads in a library of their own (glibc before 2.34) is left to the ordinary link.
+    let others: Option<Vec<_>> = OTHERS.iter().map(|name| Some((*name, archive(&linker, name)?))).collect();
+    let is_static = match (archive(&linker, "libc.a"), others) {
+        (Some(libc), Some(others)) if archive(&linker, "libpthread.so").is_none() => {
             script("libc.a", &[&libc, &unwinder, &builtins])?;
-            script("libm.a", &[&libm])?;
+            for (name, other) in &others {
+                script(name, &[other])?;
+            }
             true
         }
         _ => false,
@@ -51,7 +59,9 @@ fn main() -> io::Result<()> {
 fn linker() -> Option<PathBuf> {
     let target = |key: &str| env::var(format!("CARGO_CFG_TARGET_{key}")).unwrap_or_default();
     let is_static_already = target("FEATURE").split(',').any(|feature| feature == "crt-static");
-    if target("OS") != "linux" || target("ENV") != "gnu" || is_static_already {
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let is_linked_otherwise = ["linker=", "prefer-dynamic", "sanitizer"].iter().any(|flag| flags.contains(flag));
+    if target("OS") != "linux" || target("ENV") != "gnu" || is_static_already || is_linked_otherwise {
         return None;
     }
     match env::var_os("RUSTC_LINKER") {
@@ -65,6 +75,8 @@ fn archive(linker: &Path, name: &str) -> Option<PathBuf> {
     let output = Command::new(linker).arg(format!("-print-file-name={name}")).stderr(Stdio::null()).output().ok()?;
     let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end());
     let path = (output.status.success() && path.is_absolute()).then(|| fs::canonicalize(path).ok()).flatten()?;
+    // The linker's scripts know no escape for it.
+    path.to_str().filter(|path| !path.contains(['"', '\n']))?;
     println!("cargo:rerun-if-changed={}", path.display());
     Some(path)
 }

@@ -1,8 +1,10 @@
 //! How many calls may be in flight: as many as the API server takes, between a floor and what is configured.
 //!
 //! Additive increase, multiplicative decrease (Chiu and Jain 1989), as TCP does it. It starts at the configured maximum;
-//! an answer 429, or one that took far longer than answers did, halves it; each window of good answers, as many as may
-//! be in flight, adds one. Calls that were sent before a cut tell of the load before it and cut no second time.
+//! an answer 429 halves it, and so does one that took far longer than answers did; each window of good answers, as many
+//! as may be in flight, adds one. Calls that were sent before a cut tell of the load before it and cut no second time.
+//! Slowness alone never takes more than half of what is configured: a webhook that always takes seconds looks like load
+//! beside deletes that take none.
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ const FORGET: u32 = 128;
 pub(crate) enum Load {
     /// It did what it was asked for.
     Taken,
+    /// It answered what costs it little: a read, or that there is nothing to do.
+    Answered,
     /// It asks for less (429).
     TooMuch,
     /// Nothing: refused for another reason, lost, not sent.
@@ -49,12 +53,18 @@ impl Limit {
         self.now
     }
 
+    /// Calls that may ever be in flight.
+    pub(crate) const fn most(&self) -> usize {
+        self.most
+    }
+
     /// Takes the end of a call that was sent at `sent` and ended at `now` (monotonic).
     pub(crate) fn ended(&mut self, sent: Duration, now: Duration, load: Load) {
         let took = now.saturating_sub(sent);
-        let too_much = match load {
-            Load::Taken => self.is_slow(took),
-            Load::TooMuch => true,
+        let (too_much, least) = match load {
+            Load::Taken => (self.is_slow(took), (self.most / 2).max(LEAST)),
+            Load::Answered => (false, LEAST),
+            Load::TooMuch => (true, LEAST),
             Load::Unknown => return,
         };
         if load == Load::Taken {
@@ -67,7 +77,7 @@ impl Limit {
                 self.taken = 0;
             }
         } else if self.cut_at.is_none_or(|cut_at| sent >= cut_at) {
-            self.now = (self.now / 2).max(LEAST).min(self.most);
+            self.now = (self.now / 2).max(least.min(self.now)).min(self.most);
             self.taken = 0;
             self.cut_at = Some(now);
         }
@@ -158,6 +168,29 @@ mod tests {
         assert_eq!(limit.now(), 64, "so short a time is no sign of load");
         ends(&mut limit, &mut now, 1, NEVER_SLOW + QUICK, Load::Taken);
         assert_eq!(limit.now(), 32);
+    }
+
+    #[test]
+    fn slowness_alone_never_takes_more_than_half() {
+        let (mut limit, mut now) = (Limit::new(64), Duration::ZERO);
+        for _ in 0..100 {
+            ends(&mut limit, &mut now, 1, QUICK, Load::Taken); // a delete
+            ends(&mut limit, &mut now, 1, NEVER_SLOW * 2, Load::Taken); // a create behind a slow webhook
+        }
+        assert_eq!(limit.now(), 32);
+        ends(&mut limit, &mut now, 1, QUICK, Load::TooMuch);
+        assert_eq!(limit.now(), 16);
+        ends(&mut limit, &mut now, 1, NEVER_SLOW * 2, Load::Taken);
+        assert_eq!(limit.now(), 16, "and never raises it");
+    }
+
+    #[test]
+    fn looks_that_are_answered_let_it_grow_again() {
+        let (mut limit, mut now) = (Limit::new(64), Duration::ZERO);
+        ends(&mut limit, &mut now, 4, QUICK, Load::TooMuch);
+        assert_eq!(limit.now(), LEAST);
+        ends(&mut limit, &mut now, 4 + 5, NEVER_SLOW * 20, Load::Answered);
+        assert_eq!(limit.now(), LEAST + 2, "however long they take");
     }
 
     #[test]

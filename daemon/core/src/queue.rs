@@ -117,20 +117,26 @@ impl Queues {
 
     /// The next call that may start now, with its class; its slot is taken until [`Self::finished`].
     pub(crate) fn next(&mut self) -> Option<(Class, Ticket)> {
-        let concurrency = self.limit.now();
-        if self.creates_in_flight + self.returns_in_flight >= concurrency {
+        let (concurrency, in_flight) = (self.limit.now(), self.creates_in_flight + self.returns_in_flight);
+        if in_flight >= self.limit.most() {
             return None;
         }
-        let kept_for_creates = (concurrency / 4).max(1);
-        let returns_may = self.creates.depth == 0 || self.returns_in_flight < concurrency - kept_for_creates;
+        // The limit was cut below what is in flight, and what hangs may take its whole time-out to end: it must hold up
+        // neither returns nor another template meanwhile.
+        let drains = in_flight >= concurrency;
+        let quarter = (concurrency / 4).max(1);
+        let returns_may = match drains {
+            true => self.returns_in_flight < quarter,
+            false => self.creates.depth == 0 || self.returns_in_flight < concurrency - quarter,
+        };
         if returns_may && let Some(ticket) = self.returns.pop(|_| true) {
             self.returns_in_flight += 1;
             return Some((Class::Returns, ticket));
         }
-        let share = (concurrency * 3 / 4).max(1);
+        let share = if drains { 1 } else { (concurrency * 3 / 4).max(1) };
         let by_template = &self.by_template;
         let ticket = self.creates.pop(|template| {
-            template.is_none_or(|template| by_template.get(template).is_none_or(|&in_flight| in_flight < share))
+            template.map_or(!drains, |template| by_template.get(template).is_none_or(|&in_flight| in_flight < share))
         })?;
         self.creates_in_flight += 1;
         if let Some(template) = &ticket.template {
@@ -252,6 +258,24 @@ mod tests {
         let started: Vec<_> = std::iter::from_fn(|| queues.next()).map(|(class, _)| class).collect();
         assert_eq!(started.len(), 8);
         assert_eq!(started.iter().filter(|class| **class == Class::Creates).count(), 2);
+    }
+
+    #[test]
+    fn creates_that_hang_hold_up_neither_returns_nor_another_template_after_a_429() {
+        let mut queues = Queues::new(64);
+        for ordinal in 0..100 {
+            queues.push(Class::Creates, request(1), ticket(1, ordinal, "hangs"));
+        }
+        assert_eq!(std::iter::from_fn(|| queues.next()).count(), 48);
+        queues.heard(Duration::ZERO, Duration::from_millis(10), Load::TooMuch);
+        assert!(queues.next().is_none(), "more of them than may be are in flight");
+        for ordinal in 0..100 {
+            queues.push(Class::Returns, request(2), ticket(2, ordinal, "t"));
+            queues.push(Class::Creates, request(3), ticket(3, ordinal, "healthy"));
+        }
+        let started: Vec<_> = std::iter::from_fn(|| queues.next()).map(|(_, ticket)| owner(&ticket)).collect();
+        let count = |of| started.iter().filter(|owner| **owner == request(of)).count();
+        assert_eq!((count(1), count(2), count(3)), (0, 8, 1), "a quarter of 32, and one");
     }
 
     #[test]

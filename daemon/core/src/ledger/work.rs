@@ -67,11 +67,14 @@ pub enum CallEnd {
 }
 
 impl CallEnd {
-    /// What it says about the API server's load. Only writes that it took tell that it bears more: what is refused
-    /// costs it little.
+    /// What it says about the API server's load. How long it takes tells something of writes that it took alone.
     fn load(&self) -> Load {
         match self {
             Self::Create(CreateOutcome::Created(_)) | Self::Delete(DeleteOutcome::Accepted) => Load::Taken,
+            Self::Delete(DeleteOutcome::Gone)
+            | Self::Look(LookOutcome::Absent | LookOutcome::Ours { .. } | LookOutcome::Foreign { .. }) => {
+                Load::Answered
+            }
             Self::Create(CreateOutcome::NotDone(why))
             | Self::Delete(DeleteOutcome::NotDone(why))
             | Self::Look(LookOutcome::NotDone(why))
