@@ -38,8 +38,9 @@ pub fn template_file(data: &[u8]) -> Taken {
         check(template);
     }
     if let Ok(wire) = set.available() {
-        let json = serde_json::to_string(&wire).expect("the reply can be written");
-        assert!(!json.contains("\"podSpec"), "HostFactory is shown where the manifests are: {json}");
+        // An attribute may have such a name.
+        let shown = wire.iter().flat_map(|template| template.keys()).find(|key| key.starts_with("podSpec"));
+        assert!(shown.is_none(), "HostFactory is shown where the manifests are: {wire:?}");
     }
     keeps_what_worked(&source, &set);
     Taken::accepted_if(!set.usable.is_empty())
