@@ -250,6 +250,7 @@ fn an_event_of_an_older_pod_of_the_name_after_the_201_settles_nothing() {
     world.cluster.remove(&name.to_string(), now); // nobody has seen it
     world.run_for(80);
     assert_eq!(world.cluster.history.len(), 2, "it is created again once the first can't land any more");
+    world.one_by_one = true;
     world.hold_watch(false);
     world.run_for(10);
     assert_eq!(world.told(name.request), EXECUTING, "the older one's coming and going says nothing of this one");

@@ -260,6 +260,7 @@ impl World {
     fn stream_comes(&mut self, place: usize) -> u64 {
         let waiting = self.cluster.log.len() - place;
         let some = usize::try_from(self.dice.within(1..6)).expect("below 6").min(waiting);
+        let some = if self.one_by_one { waiting.min(1) } else { some };
         let changes = self.cluster.log[place..place + some].to_vec();
         self.following(|follow| follow.delivered(&changes));
         self.take(&changes);
@@ -271,6 +272,7 @@ impl World {
         let slow = self.strikes(Fault::SlowWatch);
         match slow {
             true => self.dice.within(1000..40_000),
+            false if self.one_by_one => 1000,
             false if waiting > some => self.dice.within(1..50),
             false if self.healing => self.dice.within(2000..30_000),
             false => self.dice.within(20..2000),

@@ -174,6 +174,8 @@ pub(crate) struct World {
     pub(crate) model: Model,
     /// The model's states of single machines, where the run is held against them (`follow/`).
     pub(crate) follow: Option<Follow>,
+    /// The watch tells one event at a time, with a second between, so that all that follows from it has happened.
+    pub(crate) one_by_one: bool,
     pub(crate) policy: Policy,
     /// Sighted time that is over, at most, in milliseconds.
     pub(crate) sighted: u64,
@@ -217,6 +219,7 @@ impl World {
             factory: Factory::default(),
             model: Model::default(),
             follow: None,
+            one_by_one: false,
             policy,
             sighted: 0,
             healing: false,
