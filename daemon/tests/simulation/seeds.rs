@@ -124,6 +124,11 @@ fn a_pod_that_went_under_a_return_that_was_undone_is_not_created_again_seed_2382
 }
 
 #[test]
+fn a_create_of_an_earlier_life_is_waited_for_to_the_last_second_seed_4721() {
+    run(4721, true);
+}
+
+#[test]
 fn seeds_that_the_simulation_itself_once_failed_on_pass() {
     for seed in [67, 507, 1396, 3856, 5863, 6445] {
         run(seed, true);

@@ -78,7 +78,8 @@ impl Ledger {
             for (name, machine) in request.named_machines().filter(|(_, machine)| machine.gone_at.is_none()) {
                 let ran = match machine.uid {
                     None => 0,
-                    Some(_) => now.wall.saturating_sub(machine.uid_recorded_at).max(0),
+                    // Both are whole seconds: up to one of those between them has not passed.
+                    Some(_) => now.wall.saturating_sub(machine.uid_recorded_at).saturating_sub(1).max(0),
                 };
                 let left = wall_seconds(time_out).saturating_sub(ran);
                 if left > 0 || machine.uid.is_none() {
