@@ -45,6 +45,12 @@ impl<W> Commits<W> {
         self.in_flight.is_some()
     }
 
+    /// Somebody waits for what the next batch will have.
+    #[must_use]
+    pub const fn is_waited_for(&self) -> bool {
+        !self.next.is_empty()
+    }
+
     /// Begins a commit when there is something to commit and none is in flight.
     pub fn begin(&mut self, ledger: &mut Ledger) -> Option<Order> {
         if self.is_in_flight() || !ledger.has_changes() {

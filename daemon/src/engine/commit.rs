@@ -1,5 +1,7 @@
 //! Durable before told: batches to the journal, and the replies that wait for them.
 
+use std::time::Duration;
+
 use hfd_core::{commits::Order, id::RequestId, ledger::Denied};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
@@ -11,10 +13,29 @@ use crate::{
     journal::CommitError,
 };
 
+/// Time between the begin of a commit and that of the next one for which nobody waits: while thousands of pods come or
+/// go, the news of so long are one batch. The API server's own store has the same disk, and each fsync costs it too.
+const COMMIT_EVERY: Duration = Duration::from_millis(20);
+
 impl Engine {
-    /// Starts a commit when there is something to commit and none is in flight.
+    /// Starts a commit when there is something to commit and none is in flight. What nobody waits for has time until
+    /// [`Self::commit_due`].
     pub(super) fn start_commit(&mut self) {
+        if !self.commits.is_waited_for() && self.commit_due().is_some_and(|due| due > self.started.elapsed()) {
+            return;
+        }
+        self.commit_now();
+    }
+
+    /// When what nobody waits for is committed next, if there is such.
+    pub(super) fn commit_due(&self) -> Option<Duration> {
+        let waits = !self.commits.is_in_flight() && self.ledger.has_changes();
+        waits.then(|| self.committed_at + COMMIT_EVERY)
+    }
+
+    fn commit_now(&mut self) {
         let Some(Order { changes, use_reserve }) = self.commits.begin(&mut self.ledger) else { return };
+        self.committed_at = self.started.elapsed();
         let journal = self.journal.clone();
         self.committing = Some(Box::pin(async move { journal.commit(changes, use_reserve).await }));
     }
@@ -91,7 +112,7 @@ impl Engine {
             self.outcome(outcome);
         }
         loop {
-            self.start_commit();
+            self.commit_now();
             let Some(future) = &mut self.committing else { return Ok(()) };
             let result = future.as_mut().await;
             let full = matches!(result, Err(CommitError::Full(_)));

@@ -7,7 +7,7 @@
 //! clock ─────┘
 //! ```
 //! One commit is in flight at a time; what is decided meanwhile goes into the next one, so the size of a batch adapts
-//! to the speed of the disk. A reply goes out when the commit that contains its decision is durable, never before.
+//! to the speed of the disk. What no reply waits for gives the disk a rest of some milliseconds between two commits. A reply goes out when the commit that contains its decision is durable, never before.
 //! The engine must never wait for the API server, and nobody but it holds `&mut Ledger`.
 
 mod actuator;
@@ -110,6 +110,8 @@ pub struct Engine {
     outcomes: mpsc::Receiver<Outcome>,
     started: Instant,
     committing: Option<Committing>,
+    /// When the last commit began.
+    committed_at: Duration,
     commits: Commits<Waiting>,
     rebuilds: Vec<oneshot::Sender<Result<hfd_core::ledger::Rebuilt, Refusal>>>,
     probe_disk_at: Option<Duration>,
@@ -126,6 +128,7 @@ enum Input {
     Seen(Seen),
     Outcome(Outcome),
     Committed(Result<(), CommitError>),
+    CommitDue,
     Tick,
 }
 
@@ -150,6 +153,7 @@ impl Engine {
             outcomes,
             started: parts.started,
             committing: None,
+            committed_at: Duration::ZERO,
             commits: Commits::default(),
             rebuilds: Vec::new(),
             probe_disk_at: None,
@@ -202,7 +206,8 @@ impl Engine {
     }
 
     async fn next_input(&mut self) -> Result<Input, EngineError> {
-        let tick = self.next_tick();
+        let (tick, commit) =
+            (self.next_tick(), self.commit_due().map(|due| due.saturating_sub(self.started.elapsed())));
         let committed = async {
             match &mut self.committing {
                 Some(future) => future.as_mut().await,
@@ -218,6 +223,7 @@ impl Engine {
             command = self.commands.recv() => {
                 command.map(Input::Command).ok_or(EngineError::PartEnded("RPC server"))
             }
+            () = tokio::time::sleep(commit.unwrap_or_default()), if commit.is_some() => Ok(Input::CommitDue),
             () = tokio::time::sleep(tick) => Ok(Input::Tick),
         }
     }
@@ -241,6 +247,7 @@ impl Engine {
             Input::Seen(seen) => self.seen(seen),
             Input::Outcome(outcome) => self.outcome(outcome),
             Input::Committed(result) => self.committed(result)?,
+            Input::CommitDue => {}
             Input::Tick => {
                 self.ticked_at = self.started.elapsed();
                 let last_poll = self.published.last_poll();
