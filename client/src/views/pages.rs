@@ -56,7 +56,13 @@ pub(super) fn status(status: &Status) -> String {
     field(&mut page, "machines", &machines);
     field(&mut page, "pods", &format!("{} seen, {} of unknown requests", status.pods.cached, status.pods.orphans));
     let q = &status.queues;
-    field(&mut page, "queues", &format!("{} creates, {} deletes, {} under way", q.create, q.delete, q.in_flight));
+    let slower = match q.limit < q.most {
+        true => format!(" (the API server takes no more at once now; kube.concurrency is {})", q.most),
+        false => String::new(),
+    };
+    let queues =
+        format!("{} creates, {} deletes, {} of at most {} under way{slower}", q.create, q.delete, q.in_flight, q.limit);
+    field(&mut page, "queues", &queues);
     let calls: Vec<String> = status.api_calls.iter().map(|(call, count)| format!("{call} {count}")).collect();
     field(&mut page, "API calls", if calls.is_empty() { "none".to_owned() } else { calls.join(", ") }.as_str());
     page

@@ -185,6 +185,11 @@ impl Queues {
         self.sleepers.peek().map(|Reverse((wake_at, _))| *wake_at)
     }
 
+    /// Calls that may be in flight now, and ever.
+    pub(crate) const fn limits(&self) -> (usize, usize) {
+        (self.limit.now(), self.limit.most())
+    }
+
     /// Waiting creates, waiting returns, calls in flight.
     pub(crate) fn depths(&self) -> (usize, usize, usize) {
         (self.creates.depth, self.returns.depth, self.creates_in_flight + self.returns_in_flight)

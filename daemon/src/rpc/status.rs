@@ -77,6 +77,8 @@ pub(super) async fn status(_: GetStatus, service: Arc<Service>) -> Result<Status
             create: counts.create_queue as u64,
             delete: counts.return_queue as u64,
             in_flight: counts.in_flight as u64,
+            limit: counts.limit as u64,
+            most: counts.most as u64,
         },
         api_calls: api_calls(&service),
         warnings,

@@ -181,6 +181,10 @@ pub struct QueueCounts {
     pub delete: u64,
     /// Calls under way.
     pub in_flight: u64,
+    /// Calls that may be under way at once now: as many as the API server takes well.
+    pub limit: u64,
+    /// What `limit` never passes, as configured (`kube.concurrency`).
+    pub most: u64,
 }
 
 /// Something a person should know.

@@ -41,3 +41,28 @@ fn creates_and_deletes_at_the_same_time_both_get_on() {
     assert_eq!(world.wait_end(&id).status, "complete");
     assert_eq!(world.wait_end(&ret).status, "complete");
 }
+
+/// lifecycle.md 13: how many calls go at once follows what the API server takes, and an operator sees it.
+#[test]
+fn an_api_server_that_asks_for_less_gets_less_at_once_and_the_status_says_so() {
+    let world = World::build().set_literal("kube.concurrency", "16").start();
+    let limits = || {
+        let status = world.daemon.status().expect("hfd serves");
+        let limit = |name: &str| status["queues"][name].as_u64().expect("a number");
+        (limit("limit"), limit("most"))
+    };
+    assert_eq!(limits(), (16, 16));
+    assert!(world.hfctl(&["status"]).contains("0 of at most 16 under way\n"));
+    let busy = json!({"code": 429, "reason": "TooManyRequests", "message": "too many requests", "retryAfter": 0});
+    world.cluster.fault(&json!({"verb": "create", "resource": "pods", "count": 4, "action": {"status": busy}}));
+    world.bring_up("small", 8);
+    let (limit, most) = limits();
+    assert!((4..16).contains(&limit), "{limit}");
+    assert_eq!(most, 16);
+    let page = world.hfctl(&["status"]);
+    assert!(
+        page.contains(&format!("0 of at most {limit} under way (the API server takes no more at once now")),
+        "{page}"
+    );
+    assert!(page.contains("kube.concurrency is 16"), "{page}");
+}

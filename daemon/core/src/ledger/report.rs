@@ -45,6 +45,10 @@ pub struct Counts {
     pub return_queue: usize,
     /// Calls in flight.
     pub in_flight: usize,
+    /// Calls that may be in flight now.
+    pub limit: usize,
+    /// Calls that may ever be in flight.
+    pub most: usize,
 }
 
 /// Where one machine stands.
@@ -74,6 +78,7 @@ impl Ledger {
             ..Counts::default()
         };
         (counts.create_queue, counts.return_queue, counts.in_flight) = self.queues.depths();
+        (counts.limit, counts.most) = self.queues.limits();
         for (_, request) in self.requests.iter() {
             counts.terminal_requests += usize::from(request.terminal.is_some());
             for (name, machine) in request.named_machines() {
