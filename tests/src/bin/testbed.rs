@@ -75,6 +75,10 @@ struct Wanted {
     /// Also a real node with kubelet and containerd (root only)
     #[arg(long)]
     real_node: bool,
+    /// Seconds that a node may be silent before it counts as lost with its pods. KWOK is silent for long on a machine
+    /// that thousands of pods keep busy, and it says only once that a pod is ready
+    #[arg(long)]
+    node_grace: Option<u32>,
     /// Also an installed provider: a running hfd with a namespace and the nodes to itself
     #[arg(long)]
     provider: bool,
@@ -89,6 +93,7 @@ impl Wanted {
             nodes: if self.provider { 0 } else { self.nodes },
             pods_per_node: self.pods_per_node,
             real_node: self.real_node,
+            node_grace: self.node_grace,
             api_server: self.api_server.clone(),
             ..Options::default()
         }

@@ -36,6 +36,8 @@ pub struct Options {
     pub pods_per_node: u32,
     /// Also a real node: kubelet and containerd. Needs root.
     pub real_node: bool,
+    /// Seconds that a node may be silent before it counts as lost with its pods; `None`: 60, or 12 beside a real node.
+    pub node_grace: Option<u32>,
     /// Further arguments of kube-apiserver, e.g. `--max-requests-inflight=50`.
     pub api_server: Vec<String>,
     /// Whether the calls of service accounts are written to the audit log.
@@ -44,7 +46,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 0, pods_per_node: 110, real_node: false, api_server: Vec::new(), audit: true }
+        Self { nodes: 0, pods_per_node: 110, real_node: false, node_grace: None, api_server: Vec::new(), audit: true }
     }
 }
 
@@ -246,7 +248,8 @@ impl Start {
     fn controllers(&self, programs: &Path) -> Result<Process> {
         // A real node that falls silent is to be noticed soon. KWOK renews its nodes' leases every 4 s, but not on a
         // machine that has better things to do, and its nodes do not come back.
-        let grace = if self.options.real_node { "12s" } else { "60s" };
+        let usual = if self.options.real_node { 12 } else { 60 };
+        let grace = self.options.node_grace.unwrap_or(usual);
         let mut command = Command::new(programs.join("kube-controller-manager"));
         command
             .arg("--kubeconfig")
@@ -257,7 +260,7 @@ impl Start {
                  pod-garbage-collector-controller,taint-eviction-controller,disruption-controller,\
                  resourcequota-controller,serviceaccount-controller",
             )
-            .args(["--node-monitor-period=1s", &format!("--node-monitor-grace-period={grace}")])
+            .args(["--node-monitor-period=1s", &format!("--node-monitor-grace-period={grace}s")])
             .args(["--node-eviction-rate=100", "--secondary-node-eviction-rate=100"])
             .args(["--kube-api-qps=500", "--kube-api-burst=1000"]);
         Ok(child::start("kube-controller-manager", &command, &self.logs()))
