@@ -328,8 +328,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cached_pod_takes_at_most_two_hundred_bytes_beside_its_shared_texts() {
+    fn a_cached_pod_takes_some_two_hundred_bytes_beside_its_shared_texts() {
         let entry = size_of::<(MachineName, Cached)>();
-        assert!(entry <= 168, "{entry} bytes: at hashbrown's mean load of 0.66..0.88 that is over 200 a pod");
+        assert!(entry <= 136, "{entry} bytes: at hashbrown's mean load of 0.66..0.88 that is over 160 a pod");
     }
 }

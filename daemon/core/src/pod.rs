@@ -119,9 +119,9 @@ pub struct PodRecord {
     /// Set when deletion is under way.
     pub deletion: Option<Deletion>,
     /// Condition DisruptionTarget is True: the pod will be removed soon.
-    pub disruption: Option<Reason>,
-    /// Why it is not ready, or how it ended; `None` for a healthy ready pod.
-    pub reason: Option<Reason>,
+    pub disruption: Option<Arc<Reason>>,
+    /// Why it is not ready, or how it ended; `None` for a healthy ready pod, so that the few that have one pay for it.
+    pub reason: Option<Arc<Reason>>,
     /// `spec.nodeName`.
     pub node: Option<Arc<str>>,
 }

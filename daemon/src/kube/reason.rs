@@ -4,7 +4,7 @@
 //! ended with, then what the scheduler says, then the deletion, then what readiness lacks. A ready pod that nobody
 //! removes has none.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use hfd_core::pod::{Reason, ReasonCode};
 
@@ -27,8 +27,8 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn shared(&self, interner: &mut Interner) -> Reason {
-        Reason { code: self.code, message: interner.share(clipped(&self.message)) }
+    pub(super) fn shared(&self, interner: &mut Interner) -> Arc<Reason> {
+        Arc::new(Reason { code: self.code, message: interner.share(clipped(&self.message)) })
     }
 }
 
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_long_message_is_cut_between_characters() {
         let text = "é".repeat(400);
-        let kept = Found { code: ReasonCode::Other, message: format!("x{text}") }.shared(&mut Interner::new()).message;
+        let kept = &Found { code: ReasonCode::Other, message: format!("x{text}") }.shared(&mut Interner::new()).message;
         assert_eq!(kept.len(), 499);
         assert!(kept.ends_with('é'));
     }

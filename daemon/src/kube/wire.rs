@@ -432,7 +432,7 @@ mod tests {
         else {
             panic!("pods of ours")
         };
-        let message = |record: PodRecord| record.reason.map(|reason| reason.message).expect("a reason");
+        let message = |record: PodRecord| record.reason.map(|reason| reason.message.clone()).expect("a reason");
         assert!(std::sync::Arc::ptr_eq(&message(one), &message(two)));
     }
 }

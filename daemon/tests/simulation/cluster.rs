@@ -262,7 +262,7 @@ impl Cluster {
     pub(crate) fn end(&mut self, name: &str, now: i64, why: &str) {
         self.change(name, now, |pod| {
             (pod.phase, pod.ready) = (Phase::Failed, false);
-            pod.reason = Some(Reason { code: ReasonCode::Exited, message: why.into() });
+            pod.reason = Some(Reason { code: ReasonCode::Exited, message: why.into() }.into());
         });
     }
 

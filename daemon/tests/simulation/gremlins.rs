@@ -23,7 +23,7 @@ impl World {
             let now = self.wall();
             let message = "0/3 nodes are available: 3 Insufficient memory".into();
             let reason = Reason { code: ReasonCode::Unschedulable, message };
-            return self.cluster.change(name, now, |pod| pod.reason = Some(reason));
+            return self.cluster.change(name, now, |pod| pod.reason = Some(reason.into()));
         }
         let slow = self.strikes(Fault::SlowStart);
         let longest = if slow { 320_000 } else { 30_000 };
@@ -70,7 +70,7 @@ impl World {
         if self.is_there(name, uid) {
             let now = self.wall();
             let reason = Reason { code: ReasonCode::CrashLoop, message: "back-off restarting".into() };
-            self.cluster.change(name, now, |pod| (pod.ready, pod.reason) = (false, Some(reason)));
+            self.cluster.change(name, now, |pod| (pod.ready, pod.reason) = (false, Some(reason.into())));
         }
     }
 
@@ -184,7 +184,7 @@ impl World {
             Fault::Deleted => drop(self.delete_pod(&name, uid, false)),
             Fault::Evicted => {
                 let reason = Reason { code: ReasonCode::Evicted, message: "evicted by the API".into() };
-                self.cluster.change(&name, now, |pod| pod.disruption = Some(reason));
+                self.cluster.change(&name, now, |pod| pod.disruption = Some(reason.into()));
                 if self.dice.chance(700) {
                     let _marked = self.delete_pod(&name, uid, false);
                 }

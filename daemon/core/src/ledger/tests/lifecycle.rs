@@ -52,7 +52,7 @@ fn a_missed_deadline_fails_with_the_schedulers_own_words_and_the_pod_is_deleted(
     let id = world.request(1);
     world.change_pod(machine(id, 0), |pod| {
         let message = "Unschedulable: 0/10 nodes are available: 10 Insufficient cpu.".into();
-        pod.reason = Some(Reason { code: ReasonCode::Unschedulable, message });
+        pod.reason = Some(Reason { code: ReasonCode::Unschedulable, message }.into());
     });
     world.pass(301);
     assert_eq!(world.told(id), "CompleteWithError: fail 1");
@@ -256,7 +256,7 @@ fn crash_looping_after_ready_for_long_is_loss_and_shortly_is_not() {
     let id = world.request_ready(1);
     let crashing = |pod: &mut crate::pod::PodRecord| {
         pod.ready = false;
-        pod.reason = Some(Reason { code: ReasonCode::CrashLoop, message: "back-off".into() });
+        pod.reason = Some(Reason { code: ReasonCode::CrashLoop, message: "back-off".into() }.into());
     };
     world.change_pod(machine(id, 0), crashing);
     world.pass(100);
@@ -561,8 +561,9 @@ fn what_was_told_to_be_going_stays_told_until_it_is_lost() {
     let mut world = World::new();
     let id = world.request_ready(1);
     let name = machine(id, 0);
-    world
-        .change_pod(name, |pod| pod.disruption = Some(Reason { code: ReasonCode::Evicted, message: "drained".into() }));
+    world.change_pod(name, |pod| {
+        pod.disruption = Some(Reason { code: ReasonCode::Evicted, message: "drained".into() }.into())
+    });
     world.settle();
     let going = world.at_risk(name);
     assert!(matches!(going, Some(AtRisk::EndsAt(_))), "{going:?}");

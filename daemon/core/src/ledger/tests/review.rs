@@ -421,7 +421,7 @@ fn a_crash_loop_is_noticed_though_the_machine_wakes_for_something_else_first() {
     world.pass(50);
     world.change_pod(machine(id, 0), |pod| {
         pod.ready = false;
-        pod.reason = Some(Reason { code: ReasonCode::CrashLoop, message: "back-off".into() });
+        pod.reason = Some(Reason { code: ReasonCode::CrashLoop, message: "back-off".into() }.into());
     });
     world.pass(11); // the create's time is up
     world.pass(110);
