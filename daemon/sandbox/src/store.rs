@@ -187,8 +187,9 @@ impl Store {
         Some(object)
     }
 
-    /// One page of the state at `version` (`None`: now): up to `limit` matching objects after `start`, and whether
-    /// more objects follow.
+    /// One page of the state at `version` (`None`: now): up to `limit` matching objects after `start`, and how many
+    /// follow; with a selective filter only whether any do, as nobody is told more, and counting would look at all the
+    /// rest for each page.
     pub(crate) fn page(
         &self,
         resource: Resource,
@@ -210,10 +211,15 @@ impl Store {
             .filter(|(key, _)| !undone.contains_key(key))
             .map(|(_, object)| object);
         let old = undone.range((from, std::ops::Bound::Unbounded)).filter_map(|(_, object)| object.as_ref());
-        let mut merged: Vec<_> = present.chain(old).filter(|object| filter.matches(object)).collect();
-        if !undone.is_empty() {
+        let matching = |object: &&Arc<Object>| filter.matches(object);
+        let merged: Vec<_> = if undone.is_empty() {
+            let enough = if filter.is_selective() { limit.saturating_add(1) } else { usize::MAX };
+            present.filter(matching).take(enough).collect()
+        } else {
+            let mut merged: Vec<_> = present.chain(old).filter(matching).collect();
             merged.sort_by(|left, right| left.key.cmp(&right.key));
-        }
+            merged
+        };
         let remaining = merged.len().saturating_sub(limit);
         Ok((merged.into_iter().take(limit).cloned().collect(), remaining))
     }

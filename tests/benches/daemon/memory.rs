@@ -5,12 +5,12 @@
 //! pod cache costs, and the first what a machine costs with its pod.
 
 use std::{
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use tests::{Cluster, Daemon, DaemonSpec, Template};
+use tests::{Cluster, Daemon, DaemonSpec, Template, bins};
 
 use crate::{
     Report,
@@ -27,7 +27,7 @@ const PAGE: u64 = 500;
 /// Longest wait for a list.
 const PATIENCE: Duration = Duration::from_secs(1800);
 /// Bytes of the slim record in the cache with its key (a test of `daemon/src/cache.rs` holds it below that).
-const RECORD: u64 = 168;
+const RECORD: u64 = 136;
 
 /// Resident memory at one size.
 struct Level {
@@ -43,7 +43,10 @@ pub(crate) fn run(report: &mut Report, levels: &[u64]) {
     let filler = "x".repeat(1800);
     let template = Template::new("large").max(-1).annotate("example.com/filler", &filler);
     let mut world = scene(u32::try_from(most + most / 10 + 1000).expect("a number of pods"), &[template]);
-    let spec = world.daemon.spec().clone();
+    let mut spec = world.daemon.spec().clone();
+    spec.env.extend(allocator_settings());
+    world.daemon.terminate();
+    world.daemon = Daemon::start(spec.clone());
     let mut rows = Vec::new();
     let mut pods = 0;
     for &level in std::iter::once(&0).chain(levels) {
@@ -98,6 +101,19 @@ pub(crate) fn run(report: &mut Report, levels: &[u64]) {
             ]);
         }
     }
+}
+
+/// What the systemd unit sets for glibc's allocator.
+fn allocator_settings() -> Vec<(String, String)> {
+    let unit = fs::read_to_string(bins::source_root().join("systemd/hfd@.service")).expect("the unit is in the tree");
+    let set = unit.lines().filter_map(|line| line.strip_prefix("Environment=")).flat_map(str::split_whitespace);
+    let settings: Vec<_> = set
+        .filter_map(|setting| setting.split_once('='))
+        .filter(|(name, _)| name.starts_with("MALLOC_"))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    assert!(!settings.is_empty(), "the unit sets nothing for the allocator");
+    settings
 }
 
 fn mib(bytes: u64) -> String {
