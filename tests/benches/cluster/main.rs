@@ -1,7 +1,7 @@
 //! Pods as fast as the API server takes them: hfd beside a bare watching client on a real control plane.
 //!
 //! ```text
-//! target/debug/testbed run --nodes 100 -- cargo bench -p tests --bench cluster [-- --write --pairs=N --large=N --in-flight=N]
+//! target/debug/testbed run --nodes 100 --node-grace 3600 -- cargo bench -p tests --bench cluster [-- --write --pairs=N --large=N --in-flight=N]
 //! ```
 //!
 //! | subject | floor |
@@ -93,7 +93,7 @@ fn main() {
     println!("\n{}\n{notes}", table.text());
     if write {
         let intro = format!(
-            "## The cluster\n\n`target/debug/testbed run --nodes 100 -- cargo bench -p tests --bench cluster -- --write` \
+            "## The cluster\n\n`target/debug/testbed run --nodes 100 --node-grace 3600 -- cargo bench -p tests --bench cluster -- --write` \
              on {machine}. API server, etcd, scheduler, controllers and nodes have the same cores, and most of the time \
              is theirs.\n\nThe floor is a bare client with a watch and the same create bodies. {pairs} alternated pairs of \
              {MACHINES}, {large_pairs} of {MANY}; medians with the middle half, the median of the pairs' ratios and its \
