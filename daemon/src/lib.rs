@@ -30,5 +30,7 @@ pub mod sandbox;
 pub mod state_dir;
 pub mod systemd;
 pub mod templates;
+#[cfg(any(test, feature = "workloads"))]
+pub mod workloads;
 
 pub use run::{RunError, RunOptions, run};

@@ -20,6 +20,7 @@ pub mod figures;
 pub mod gate;
 pub mod hostfactory;
 pub mod http;
+pub mod journal_log;
 pub mod process;
 pub mod proof;
 pub mod script;

@@ -29,6 +29,7 @@ pub struct WorldBuilder {
     cluster: ClusterOptions,
     config: Vec<(String, String)>,
     own_disk: Option<String>,
+    state_dir: Option<PathBuf>,
     outage: bool,
 }
 
@@ -67,6 +68,13 @@ impl WorldBuilder {
         self
     }
 
+    /// Puts the state directory somewhere else than into the world's own directory.
+    #[must_use]
+    pub fn state_dir(mut self, path: &Path) -> Self {
+        self.state_dir = Some(path.to_owned());
+        self
+    }
+
     /// Starts with an API server that answers nobody.
     #[must_use]
     pub fn during_outage(mut self) -> Self {
@@ -95,6 +103,7 @@ impl WorldBuilder {
             spec.set_literal(key, literal);
         }
         spec.own_disk = self.own_disk;
+        spec.state_dir = self.state_dir.unwrap_or(spec.state_dir);
         let scripts = Scripts::new(dir.path(), &spec.socket);
         let daemon = Daemon::start(spec);
         let world = World { daemon, cluster, scripts, checker: Mutex::default(), template_file, dir };
@@ -130,6 +139,7 @@ impl World {
             cluster: ClusterOptions::default(),
             config: Vec::new(),
             own_disk: None,
+            state_dir: None,
             outage: false,
         }
     }

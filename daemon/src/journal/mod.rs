@@ -23,6 +23,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod values;
+#[cfg(any(test, feature = "workloads"))]
+pub(crate) mod workloads;
 mod write;
 mod writer;
 

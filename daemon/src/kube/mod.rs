@@ -33,6 +33,8 @@ mod reason;
 mod tolerant;
 mod watch;
 mod wire;
+#[cfg(any(test, feature = "workloads"))]
+pub(crate) mod workloads;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hfd_core::{clock::Now, ledger::Ledger, policy::Policy, view::Ctx};
+use hfd_core::{change::Restored, clock::Now, ledger::Ledger, policy::Policy, view::Ctx};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -37,7 +37,7 @@ const TURNS: usize = 50;
 #[must_use]
 pub fn rpc_frame(data: &[u8]) -> Taken {
     thread_local! {
-        static DAEMON: Daemon = Daemon::new();
+        static DAEMON: Daemon = Daemon::new(sample::restored());
     }
     DAEMON.with(|daemon| match data.split_first() {
         Some((&RAW, sent)) => {
@@ -88,9 +88,9 @@ fn result_of(answer: &[u8], raw: bool) -> bool {
     }
 }
 
-/// The daemon above the engine: all handlers, on the state of `sample.rs`. The engine below answers every question and
-/// stores nothing.
-struct Daemon {
+/// The daemon above the engine: all handlers, on a state that stays as it is. The engine below answers every question
+/// about the one of `sample.rs` and stores nothing.
+pub(super) struct Daemon {
     runtime: Runtime,
     interface: Interface,
     _handle: jsonrpsee::server::ServerHandle,
@@ -99,7 +99,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new() -> Self {
+    pub(super) fn new(state: Restored) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let place = tempfile::tempdir().expect("a temporary directory");
         let (handle, commands) = EngineHandle::new(64);
@@ -111,7 +111,7 @@ impl Daemon {
         let options = Options { reserve_bytes: 0, allow_network_file_system: true, ..Options::default() };
         let (journal, restored, _) = Journal::open(&place.path().join("journal.db"), &options).expect("a journal");
         let published = Published::new(Instant::now());
-        let ledger = ledger();
+        let ledger = ledger(state);
         let (requests, returns) = ledger.all_committed();
         published.publish_all(requests, returns);
         let calls = Arc::new(Calls::default());
@@ -144,7 +144,7 @@ impl Daemon {
     }
 
     /// Everything that comes back for `sent` on a connection of its own.
-    fn exchange(&self, sent: &[u8], and_end: bool) -> Vec<u8> {
+    pub(super) fn exchange(&self, sent: &[u8], and_end: bool) -> Vec<u8> {
         let (mut caller, socket) = tokio::io::duplex(64 << 10);
         let peer = Peer { uid: 1000, pid: 4711 };
         let call = async move {
@@ -181,14 +181,14 @@ fn settings() -> Settings {
     }
 }
 
-fn ledger() -> Ledger {
+fn ledger(state: Restored) -> Ledger {
     let now = Now { mono: Duration::ZERO, wall: sample::NOW };
-    Ledger::new(sample::restored(), Policy::default(), now)
+    Ledger::new(state, Policy::default(), now)
 }
 
 /// The engine's side, without journal and cluster.
 async fn answer(mut commands: Receiver<Command>) {
-    let (ledger, pods) = (ledger(), PodCache::new());
+    let (ledger, pods) = (ledger(sample::restored()), PodCache::new());
     let now = Now { mono: Duration::ZERO, wall: sample::NOW };
     while let Some(command) = commands.recv().await {
         match command {

@@ -17,6 +17,8 @@ mod hostfactory;
 mod queries;
 mod serve;
 mod status;
+#[cfg(any(test, feature = "workloads"))]
+pub(crate) mod workloads;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

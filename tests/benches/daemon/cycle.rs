@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use serde_json::{Value, json};
-use tests::World;
+use tests::{World, journal_log::Log};
 
 use crate::{
     Report,
@@ -62,32 +62,6 @@ fn cycle(world: &World, caller: &mut Caller, machines: u64) {
     let answer = caller.ask(&call("requestReturnMachines", &json!({ "machines": all })));
     wait_complete(caller, &[answer["requestId"].as_str().expect("an id").to_owned()]);
     world.wait_no_pods();
-}
-
-/// What is in the write-ahead log (SQLite documentation, "WAL-mode File Format").
-struct Log {
-    commits: u64,
-    bytes: u64,
-}
-
-impl Log {
-    /// Reads the log of the journal in `state`; nothing of a cycle makes it start over (16 MiB).
-    fn of(state: &Path) -> Self {
-        let log = fs::read(state.join("journal.db-wal")).unwrap_or_default();
-        let number = |at: usize| {
-            log.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        };
-        let (page, salts) = (number(8) as usize, (number(16), number(20)));
-        let mut found = Self { commits: 0, bytes: 0 };
-        let mut at = 32;
-        // A frame of an earlier round of the log has other salts; one that ends a commit tells the database's size.
-        while page > 0 && at + 24 + page <= log.len() && (number(at + 8), number(at + 12)) == salts {
-            found.commits += u64::from(number(at + 4) != 0);
-            at += 24 + page;
-            found.bytes = at as u64;
-        }
-        found
-    }
 }
 
 /// `strace` that counts the calls of a process which make something durable.
