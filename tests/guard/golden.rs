@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How far, in percent, a count may be from the golden one. Between two runs of one build none moves by a whole percent
-/// (the hash tables' seeds); the rest is for another compiler, and for a processor for which libraries choose other code.
+/// How far, in percent, a count may be from the golden one. Two runs of one build differ by up to 2 % (the seeds
+/// of hash tables); the rest is for another compiler, and for a processor for which libraries choose other code.
 const TOLERANCE_PERCENT: u64 = 10;
 
 /// Set to 1, the file is written anew, and nothing is checked.
