@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! target/debug/testbed run --nodes 100 -- cargo bench -p tests --bench peers \
-//!     [-- --write --polls=N --rounds=N --machines=N --fewer=N --many=N]
+//!     [-- --write --polls=N --rounds=N --machines=N --fewer=N --orb-rounds=N --many=N]
 //! ```
 //!
 //! | figure | how |
@@ -40,8 +40,10 @@ const POLLS: usize = 21;
 const ROUNDS: usize = 3;
 /// Machines of a request.
 const MACHINES: usize = 1_000;
-/// Machines that all providers bring up in reasonable time.
+/// Machines that all providers bring up and return in seconds.
 const FEWER: usize = 100;
+/// Rounds of orb-py with as many as the others: it writes all that it knows for each machine, so a round takes minutes.
+const SLOW_ROUNDS: usize = 1;
 /// Machines of the large request.
 const MANY: usize = 10_000;
 
@@ -68,15 +70,16 @@ fn main() {
     let [hostfactory, orb] = peers.map(|peer| peer.unwrap_or_else(|error| panic!("{error:#}")));
     let providers = [sides::hfd(&facts), hostfactory, orb];
 
-    let polls = argument("--polls=", POLLS);
+    let polls = argument("--polls=", POLLS).max(1);
     let (rounds, machines) = (argument("--rounds=", ROUNDS), argument("--machines=", MACHINES));
+    let slow_rounds = argument("--orb-rounds=", SLOW_ROUNDS);
     let (fewer, many) = (argument("--fewer=", FEWER), argument("--many=", MANY));
-    let single = Plan { machines: 1, rounds: 1, polls, who: &[0, 1, 2], together: true };
+    let single = Plan { machines: 1, polls, who: &[(0, 1), (1, 1), (2, 1)], together: true };
     let plans = [
-        Plan { machines: fewer, rounds, polls, who: &[0, 1, 2], together: true },
-        Plan { machines, rounds, polls, who: &[0, 1], together: true },
+        Plan { machines: fewer, polls, who: &[(0, rounds), (1, rounds), (2, rounds)], together: true },
+        Plan { machines, polls, who: &[(0, rounds), (1, rounds), (2, slow_rounds)], together: true },
         // The nodes have no room for two of these at once.
-        Plan { machines: many, rounds: 1, polls, who: &[0, 1], together: false },
+        Plan { machines: many, polls, who: &[(0, 1), (1, 1)], together: false },
     ];
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let measure = build_measure(dir.path());
@@ -84,7 +87,7 @@ fn main() {
     let mut notes = String::new();
     let figures = rounds::run(&providers, &single, &measure);
     status_rows(&mut table, 1, &figures);
-    for plan in plans.iter().filter(|plan| plan.machines > 0 && plan.rounds > 0) {
+    for plan in plans.iter().filter(|plan| plan.machines > 0 && plan.rounds() > 0) {
         let figures = rounds::run(&providers, plan, &measure);
         status_rows(&mut table, plan.machines, &figures);
         wait_rows(&mut table, plan.machines, &figures);
@@ -98,7 +101,7 @@ fn main() {
             "## The peers\n\n`target/debug/testbed run --nodes 100 -- cargo bench -p tests --bench peers -- --write` on \
              {machine}. API server, etcd, scheduler, controllers and nodes have the same cores.\n\nhfd beside {}: each with \
              its own scripts and servers, in turns, on the same nodes with the same pod. Medians with the middle half, \
-             ratios of the medians; {polls} alternated status calls, {rounds} rounds with machines (one with {many}). A wait \
+             ratios of the medians; {polls} alternated status calls, {rounds} rounds with machines (the notes say where it is one). A wait \
              is from before the script that asks until a status script says that it is done; after each poll it pauses as \
              long as the poll took, at least 50 ms. hostfactory counts a machine as ready when its pod is Running, hfd when \
              it is Ready; on these nodes both come at once. orb-py has no server: its status script lists the pods and \
@@ -135,9 +138,10 @@ fn size_rows(table: &mut Table, providers: &[Provider; 3]) {
     number_row(table, "most memory of its servers, after all that", &servers, "MiB");
 }
 
-/// A figure of each provider that has it.
+/// A figure of each provider that took part to the end.
 fn each<T>(figures: &[Figures], of: impl Fn(&Figures) -> T) -> [Option<T>; 3] {
-    [0, 1, 2].map(|at| figures.iter().find(|figures| figures.who == at && figures.failed.is_none()).map(&of))
+    let stated = |figures: &&Figures| figures.failed.is_none() && !figures.gone.is_empty();
+    [0, 1, 2].map(|at| figures.iter().filter(stated).find(|figures| figures.who == at).map(&of))
 }
 
 fn time_row(table: &mut Table, what: &str, times: &[Option<Samples>; 3]) {
@@ -160,7 +164,7 @@ fn row(table: &mut Table, what: &str, cells: [String; 3], ratios: [Option<f64>; 
 }
 
 fn add_notes(notes: &mut String, plan: &Plan<'_>, providers: &[Provider; 3], figures: &[Figures]) {
-    for figures in figures {
+    for figures in figures.iter().filter(|figures| figures.failed.is_some() || !figures.gone.is_empty()) {
         let name = providers[figures.who].name;
         let line = figures.failed.as_ref().map_or_else(|| figures.note(), |why| format!("not stated: {why}"));
         writeln!(notes, "* {name}, {} machines: {line}", plan.machines).expect("a string takes everything");

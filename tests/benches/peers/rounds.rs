@@ -10,14 +10,19 @@ use crate::provider::{Machine, Provider, Waited};
 pub(crate) struct Plan<'a> {
     /// Machines of a request.
     pub(crate) machines: usize,
-    /// Rounds of asking for them and returning them.
-    pub(crate) rounds: usize,
     /// Status calls in all rounds together.
     pub(crate) polls: usize,
-    /// Who takes part, by its place.
-    pub(crate) who: &'a [usize],
+    /// Who takes part, by its place, and in how many rounds of asking for them and returning them.
+    pub(crate) who: &'a [(usize, usize)],
     /// Whether the machines of all are up at the same time, so that the status calls alternate.
     pub(crate) together: bool,
+}
+
+impl Plan<'_> {
+    /// Rounds of those who take part in most.
+    pub(crate) fn rounds(&self) -> usize {
+        self.who.iter().map(|(_, rounds)| *rounds).max().unwrap_or_default()
+    }
 }
 
 /// What one provider needed.
@@ -46,25 +51,29 @@ struct Up {
 
 /// Runs a plan; the figures of those who take part.
 pub(crate) fn run(providers: &[Provider; 3], plan: &Plan<'_>, measure: &Path) -> Vec<Figures> {
-    let mut all: Vec<Figures> = plan.who.iter().map(|who| Figures::new(*who)).collect();
-    for round in 0..plan.rounds {
+    let mut all: Vec<Figures> = plan.who.iter().map(|(who, _)| Figures::new(*who)).collect();
+    let rounds = plan.rounds();
+    for round in 0..rounds {
         // Who begins changes.
         let shift = round % all.len();
         all.rotate_left(shift);
-        let polls = (round + 1) * plan.polls / plan.rounds - round * plan.polls / plan.rounds;
+        let polls = plan.polls / rounds + usize::from(round < plan.polls % rounds);
         if plan.together {
-            turns(providers, plan, measure, &mut all, polls);
+            turns(providers, plan, round, measure, &mut all, polls);
         } else {
-            all.chunks_mut(1).for_each(|one| turns(providers, plan, measure, one, polls));
+            all.chunks_mut(1).for_each(|one| turns(providers, plan, round, measure, one, polls));
         }
         all.rotate_right(shift);
     }
     all
 }
 
-fn turns(providers: &[Provider; 3], plan: &Plan<'_>, measure: &Path, all: &mut [Figures], polls: usize) {
-    let mut up: Vec<Option<Up>> =
-        all.iter_mut().map(|figures| figures.bring_up(&providers[figures.who], plan.machines)).collect();
+fn turns(providers: &[Provider; 3], plan: &Plan<'_>, round: usize, measure: &Path, all: &mut [Figures], polls: usize) {
+    let takes_part = |who: usize| plan.who.iter().any(|(place, rounds)| *place == who && round < *rounds);
+    let bring_up = |figures: &mut Figures| {
+        takes_part(figures.who).then(|| figures.bring_up(&providers[figures.who], plan.machines)).flatten()
+    };
+    let mut up: Vec<Option<Up>> = all.iter_mut().map(bring_up).collect();
     for _ in 0..polls {
         for (figures, up) in all.iter_mut().zip(&mut up) {
             let Some(Up { id, .. }) = up else { continue };
@@ -139,11 +148,12 @@ impl Figures {
             let polls: u32 = waits.iter().map(|waited| waited.polls).sum();
             let mut last = Samples::default();
             waits.iter().for_each(|waited| last.push(waited.between_polls));
-            format!("{polls} polls, the last {:.0} ms after the one before", millis(last.median()))
+            format!("polls {polls}, the last {:.0} ms after the one before", millis(last.median()))
         };
         let left = self.gone.iter().map(|waited| waited.pods_left).max().unwrap_or_default();
         let lie = if left == 0 { String::new() } else { format!("; reported gone while up to {left} pods were there") };
-        format!("ready: {}; gone: {}{lie}", polls(&self.ready), polls(&self.gone))
+        let rounds = self.gone.len();
+        format!("rounds: {rounds}; ready: {}; gone: {}{lie}", polls(&self.ready), polls(&self.gone))
     }
 }
 
