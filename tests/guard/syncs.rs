@@ -75,7 +75,8 @@ fn machines_up_and_down_cost_one_fsync_for_each_batch_and_polls_cost_none() {
     let up = world.wait_end(&id);
     let back = world.give_back(&names(&up.machines));
     let down = world.wait_end(&back);
-    assert_eq!((up.with("succeed").len(), down.with("succeed").len()), (MACHINES as usize, MACHINES as usize));
+    let succeeded = [&up, &down].map(|end| end.with("succeed").len() as u64);
+    assert_eq!(succeeded, [MACHINES; 2]);
     world.wait_no_pods();
     let after = ground.quiet();
     let (syncs, batches) = (after.syncs - before.syncs, after.commits - before.commits);

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::crash_point::{self, Point};
 
-/// A log of this many pages (16 MiB) is copied into the database by the commit that reaches it; the next one starts
-/// the log over. Large enough that no burst pays for it often.
+/// A log of this many pages (16 MiB) is copied into the database once the commit that reached it is answered; the next
+/// one starts the log over. Large enough that no burst pays for it often.
 const CHECKPOINT_PAGES: u32 = 4096;
 /// What a single huge batch made of the log beyond this is cut off when it starts over.
 const LOG_LIMIT_BYTES: u32 = CHECKPOINT_PAGES * 4096;
@@ -137,6 +137,20 @@ impl Store {
         self.reserve.is_missing()
     }
 
+    /// Copies a long log into the database, so that the next commit starts it over. Takes as long as some hundred commits,
+    /// so it is no part of one (SQLite's own `wal_autocheckpoint` would be). A full disk is left to the commits.
+    pub(super) fn shorten_log(&mut self) {
+        if !self.log_in_use || self.failed.is_some() {
+            return;
+        }
+        if let Err(error) = copy_long_log(&self.connection) {
+            let error = CommitError::from_sqlite(&error, directory_of(&self.path));
+            if matches!(error, CommitError::Fatal(_)) {
+                self.note_failure(&error);
+            }
+        }
+    }
+
     /// Moves the log into the database and cuts it to nothing. A full disk is left for the next time.
     pub(super) fn checkpoint(&mut self) {
         if !self.log_in_use || self.failed.is_some() {
@@ -236,7 +250,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", crash_point::synchronous())?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
     Ok(connection)
 }
@@ -303,6 +317,18 @@ fn empty_log(connection: &Connection) -> rusqlite::Result<()> {
     // Its row tells of other connections in the way; there are none.
     crash_point::pass(Point::BeforeCheckpoint);
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    crash_point::pass(Point::AfterCheckpoint);
+    Ok(())
+}
+
+fn copy_long_log(connection: &Connection) -> rusqlite::Result<()> {
+    // The second column of its row is the log's pages.
+    let pages: u32 = connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row([], |row| row.get(1))?;
+    if pages < CHECKPOINT_PAGES {
+        return Ok(());
+    }
+    crash_point::pass(Point::BeforeCheckpoint);
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
     crash_point::pass(Point::AfterCheckpoint);
     Ok(())
 }

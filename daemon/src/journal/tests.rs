@@ -387,23 +387,48 @@ fn the_logs_index_is_no_file_that_a_full_disk_could_break() {
     assert!(!present(&killed, "journal.db-shm"));
 }
 
-#[test]
-fn the_log_and_the_file_stay_bounded_under_churn() {
+#[tokio::test]
+async fn the_log_and_the_file_stay_bounded_under_churn() {
     let place = Place::new();
-    let mut store = place.store();
+    let (journal, ..) = Journal::open(&place.path(), &options()).expect("a new journal");
     let request = plain_request(1, 1000);
     let mut peak = 0;
     for round in 0..60 {
         let mut changes = accepted(&request);
         changes.extend(machine_changes(&request));
-        store.commit(&changes, false).expect("the commit");
-        store.commit(&[Change::Forget(request.id)], false).expect("the end");
-        let status = store.facts().status();
+        journal.commit(changes, false).await.expect("the commit");
+        journal.commit(vec![Change::Forget(request.id)], false).await.expect("the end");
+        let status = journal.status();
         if round == 10 {
             peak = status.database_bytes + (17 << 20);
         }
         assert!(round < 10 || status.database_bytes + status.log_bytes <= peak, "{status:?}");
     }
+}
+
+#[test]
+fn a_long_log_is_copied_into_the_database_and_started_over_by_the_next_commit() {
+    let place = Place::new();
+    let mut store = place.store();
+    let request = plain_request(1, 1000);
+    let mut changes = accepted(&request);
+    changes.extend(machine_changes(&request));
+    let log = |store: &Store| store.facts().status().log_bytes;
+    let database = |store: &Store| store.facts().status().database_bytes;
+    let long = 17 << 20;
+    while log(&store) < long {
+        store.commit(&changes, false).expect("the commit");
+    }
+    let before = database(&store);
+    store.shorten_log();
+    store.commit(&[Change::Forget(request.id)], false).expect("the commit");
+    assert!(database(&store) > before, "it has what the log had");
+    let grown = log(&store);
+    for _ in 0..3 {
+        store.commit(&changes, false).expect("the commit");
+    }
+    assert_eq!(log(&store), grown, "its room is used again");
+    assert_eq!(place.as_after_a_kill().restored().requests, [request]);
 }
 
 #[test]

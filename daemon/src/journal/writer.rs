@@ -45,6 +45,7 @@ async fn serve(mut store: Store, mut orders_rx: mpsc::Receiver<Order>, idle_chec
                 // Nobody waits for it any more: it is durable all the same.
                 let _ = done_tx.send(outcome);
                 if !changes.is_empty() {
+                    store.shorten_log();
                     idle = Duration::ZERO;
                 }
             }

@@ -19,7 +19,10 @@ use kube::{
     client::{Body, ClientBuilder},
 };
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, service_fn};
 
@@ -67,7 +70,8 @@ fn watch(pods: u32, lists_more: usize, events: usize) {
             watch_timeout: Duration::from_secs(290),
             fresh_within: Duration::from_secs(90),
         };
-        let watch = tokio::spawn(PodWatch::new(link, cache.clone(), seen_tx, relist.clone(), times).run(stop.clone()));
+        let mut watch = JoinSet::new();
+        watch.spawn(PodWatch::new(link, cache.clone(), seen_tx, relist.clone(), times).run(stop.clone()));
         let (mut lists_done, mut news) = (0, 0);
         while lists_done <= lists_more || news < pods as usize * (1 + lists_more) + events {
             match seen.recv().await.expect("the watch goes on") {
@@ -84,7 +88,7 @@ fn watch(pods: u32, lists_more: usize, events: usize) {
             }
         }
         stop.cancel();
-        watch.await.expect("the watch ends");
+        watch.join_next().await.expect("the watch was started").expect("it ends");
         assert_eq!((lists_done, news), (1 + lists_more, pods as usize * (1 + lists_more) + events));
         assert_eq!(cache.len(), pods as usize);
     });

@@ -1,7 +1,7 @@
 //! hfd beside the other providers, each with its own scripts, on the same real control plane in one run.
 //!
 //! ```text
-//! target/debug/testbed run --nodes 100 -- cargo bench -p tests --bench peers \
+//! target/debug/testbed run --nodes 100 --node-grace 3600 -- cargo bench -p tests --bench peers \
 //!     [-- --write --polls=N --rounds=N --machines=N --fewer=N --orb-rounds=N --many=N]
 //! ```
 //!
@@ -98,7 +98,7 @@ fn main() {
     if write {
         let names: Vec<&str> = providers.iter().skip(1).map(|provider| provider.name).collect();
         let intro = format!(
-            "## The peers\n\n`target/debug/testbed run --nodes 100 -- cargo bench -p tests --bench peers -- --write` on \
+            "## The peers\n\n`target/debug/testbed run --nodes 100 --node-grace 3600 -- cargo bench -p tests --bench peers -- --write` on \
              {machine}. API server, etcd, scheduler, controllers and nodes have the same cores.\n\nhfd beside {}: each with \
              its own scripts and servers, in turns, on the same nodes with the same pod. Medians with the middle half, \
              ratios of the medians; {polls} alternated status calls, {rounds} rounds with machines (the notes say where it is one). A wait \

@@ -562,7 +562,7 @@ fn what_was_told_to_be_going_stays_told_until_it_is_lost() {
     let id = world.request_ready(1);
     let name = machine(id, 0);
     world.change_pod(name, |pod| {
-        pod.disruption = Some(Reason { code: ReasonCode::Evicted, message: "drained".into() }.into())
+        pod.disruption = Some(Reason { code: ReasonCode::Evicted, message: "drained".into() }.into());
     });
     world.settle();
     let going = world.at_risk(name);
