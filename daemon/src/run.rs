@@ -27,7 +27,7 @@ use crate::{
     config::{Config, Surroundings},
     crash_point,
     engine::{Engine, EngineError, EngineHandle, Parts},
-    journal::{self, Journal, OpenError},
+    journal::{self, CommitError, Journal, JournalStatus, OpenError},
     kube::{Access, Calls, ClientSettings, Link, PodWatch, WatchSettings},
     published::Published,
     rpc::{self, Service, Settings},
@@ -200,7 +200,7 @@ pub async fn run(
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         ended = parts.next_end() => ended,
-        () = journal.stopped() => Err(RunError::PartEnded("journal")),
+        () = journal.stopped() => Err(end_of(&journal.status())),
         () = watchdog(&options.notifier, &handle, &journal) => Err(RunError::PartEnded("watchdog")),
     };
     options.notifier.stopping("stopping");
@@ -220,6 +220,14 @@ pub async fn run(
     drop(state_dir);
     info!("stopped");
     cause([ended, calls_ended, rest_ended])
+}
+
+/// Why the journal's thread ended by itself: it failed while nobody waited for it, or it is a fault of ours.
+fn end_of(journal: &JournalStatus) -> RunError {
+    match &journal.last_error {
+        Some(why) if !journal.writable => EngineError::Journal(CommitError::Fatal(why.clone())).into(),
+        _ => RunError::PartEnded("journal"),
+    }
 }
 
 /// Why the parts ended: the first failure that says more than that a part ended. When the engine fails, the parts that
@@ -376,7 +384,19 @@ fn settings(config: &Config) -> Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::CommitError;
+
+    #[test]
+    fn a_journal_that_ended_by_a_failure_of_its_disk_is_told_as_one() {
+        let status = |writable, last_error: Option<&str>| JournalStatus {
+            writable,
+            last_error: last_error.map(str::to_owned),
+            ..JournalStatus::default()
+        };
+        let fatal = |why| matches!(end_of(&why), RunError::Engine(EngineError::Journal(CommitError::Fatal(_))));
+        assert!(fatal(status(false, Some("fsync"))));
+        assert!(!fatal(status(true, Some("a full disk, long ago"))));
+        assert!(!fatal(status(false, None)));
+    }
 
     #[test]
     fn a_failed_journal_is_the_cause_although_the_end_of_the_pod_watch_was_noticed_first() {

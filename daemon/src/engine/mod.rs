@@ -7,8 +7,9 @@
 //! clock ─────┘
 //! ```
 //! One commit is in flight at a time; what is decided meanwhile goes into the next one, so the size of a batch adapts
-//! to the speed of the disk. What no reply waits for gives the disk a rest of some milliseconds between two commits. A reply goes out when the commit that contains its decision is durable, never before.
-//! The engine must never wait for the API server, and nobody but it holds `&mut Ledger`.
+//! to the speed of the disk. What no reply waits for begins one some milliseconds after the last at the earliest. A
+//! reply goes out when the commit that contains its decision is durable, never before. The engine must never wait for
+//! the API server, and nobody but it holds `&mut Ledger`.
 
 mod actuator;
 mod commit;

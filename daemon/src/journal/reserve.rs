@@ -60,6 +60,12 @@ impl Reserve {
         self.bytes > 0 && !self.held
     }
 
+    /// Free bytes of its disk beside those that are kept for returns while it is given up.
+    pub(super) fn free_beside(&self) -> u64 {
+        let kept = if self.is_missing() { self.bytes } else { 0 };
+        free_bytes(directory_of(&self.path)).saturating_sub(kept)
+    }
+
     /// Makes it again if there is ample room; asks the disk at most once per [`RETRY`].
     pub(super) fn restore(&mut self) {
         if !self.is_missing() || self.tried_at.is_some_and(|at| at.elapsed() < RETRY) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The state of the journal, for status, metrics and doctor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalStatus {
     /// The database file.
     pub path: PathBuf,

@@ -5,12 +5,15 @@ use std::{
     io::{self, ErrorKind, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use hfd_core::change::{Change, Restored};
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, config::DbConfig, hooks::Wal};
 
 use super::{
     CommitError, Manifests, OpenError, Options,
@@ -48,6 +51,8 @@ pub(super) struct Store {
     file: FileId,
     /// The same of the log, once something was written to it.
     log_file: Option<FileId>,
+    /// Pages in the log after the last commit.
+    log_pages: Arc<AtomicU32>,
     /// The log may hold what the database does not.
     log_in_use: bool,
     /// The failure after which nothing is written any more.
@@ -87,10 +92,13 @@ impl Store {
         let reserve = Reserve::prepare(directory, options.reserve_bytes);
         let facts = Arc::new(Facts::new(path));
         let log_in_use = size(&log) > 0;
+        let log_pages = Arc::new(AtomicU32::new(0));
+        count_log_pages(&mut connection, &log_pages).map_err(|error| OpenError::from_sqlite(path, "open", error))?;
         let file =
             FileId::of(path).map_err(|source| OpenError::Io { action: "find", path: path.to_owned(), source })?;
         let path = path.to_owned();
-        let store = Self { connection, reserve, facts, path, log, file, log_file: None, log_in_use, failed: None };
+        let store =
+            Self { connection, reserve, facts, path, log, file, log_file: None, log_pages, log_in_use, failed: None };
         store.note_sizes();
         Ok((store, restored, manifests))
     }
@@ -138,17 +146,44 @@ impl Store {
     }
 
     /// Copies a long log into the database, so that the next commit starts it over. Takes as long as some hundred commits,
-    /// so it is no part of one (SQLite's own `wal_autocheckpoint` would be). A full disk is left to the commits.
+    /// so it is no part of one (SQLite's own `wal_autocheckpoint` would be). Where the disk has no room for what the
+    /// database would grow by, the log grows on, until a commit meets the full disk and tells.
     pub(super) fn shorten_log(&mut self) {
-        if !self.log_in_use || self.failed.is_some() {
+        if self.failed.is_some() || self.log_pages.load(Relaxed) < CHECKPOINT_PAGES {
             return;
         }
-        if let Err(error) = copy_long_log(&self.connection) {
-            let error = CommitError::from_sqlite(&error, directory_of(&self.path));
-            if matches!(error, CommitError::Fatal(_)) {
-                self.note_failure(&error);
+        self.copy_log(|connection| checkpoint(connection, "PASSIVE"));
+    }
+
+    /// Copies the log, unless the disk has no room for it; whether it did.
+    fn copy_log(&mut self, copy: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> bool {
+        let copied = self.has_room_to_copy().and_then(|has_room| {
+            if has_room {
+                copy(&self.connection)?;
+                // Until the next commit tells.
+                self.log_pages.store(0, Relaxed);
             }
-        }
+            Ok(has_room)
+        });
+        let copied = copied.unwrap_or_else(|error| {
+            self.note_failure(&CommitError::from_sqlite(&error, directory_of(&self.path)));
+            false
+        });
+        self.note_sizes();
+        copied
+    }
+
+    /// The database can grow to all that the log has, and what is kept for returns stays free.
+    fn has_room_to_copy(&self) -> rusqlite::Result<bool> {
+        let number = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+        let whole = u64::from(number("page_count")?) * u64::from(number("page_size")?);
+        let grows_by = whole.saturating_sub(size(&self.path));
+        Ok(grows_by == 0 || grows_by <= self.reserve.free_beside())
+    }
+
+    /// Nothing is written any more.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed.is_some()
     }
 
     /// Moves the log into the database and cuts it to nothing. A full disk is left for the next time.
@@ -156,11 +191,9 @@ impl Store {
         if !self.log_in_use || self.failed.is_some() {
             return;
         }
-        match empty_log(&self.connection) {
-            Ok(()) => self.log_in_use = false,
-            Err(error) => self.note_failure(&CommitError::from_sqlite(&error, directory_of(&self.path))),
+        if self.copy_log(empty_log) {
+            self.log_in_use = false;
         }
-        self.note_sizes();
     }
 
     /// Whether database and log are still where the next start looks for them. A commit is in the log first.
@@ -190,6 +223,11 @@ impl Store {
 
     fn note_sizes(&self) {
         self.facts.note_sizes(size(&self.path), size(&self.log), self.reserve.held_bytes());
+    }
+
+    #[cfg(test)]
+    pub(super) const fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 
     #[cfg(test)]
@@ -255,6 +293,15 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Lets every commit tell how many pages the log has.
+fn count_log_pages(connection: &mut Connection, pages: &Arc<AtomicU32>) -> rusqlite::Result<()> {
+    let pages = Arc::clone(pages);
+    connection.wal_hook(Some(move |_: &mut Wal, in_log: i32| {
+        pages.store(u32::try_from(in_log).unwrap_or(0), Relaxed);
+        Ok(())
+    }))
+}
+
 fn is_present(path: &Path) -> Result<bool, OpenError> {
     match fs::metadata(path) {
         Ok(facts) if facts.is_file() => Ok(true),
@@ -314,21 +361,13 @@ fn settle(connection: &Connection, path: &Path, log: &Path) -> Result<(), OpenEr
 }
 
 fn empty_log(connection: &Connection) -> rusqlite::Result<()> {
-    // Its row tells of other connections in the way; there are none.
-    crash_point::pass(Point::BeforeCheckpoint);
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    crash_point::pass(Point::AfterCheckpoint);
-    Ok(())
+    checkpoint(connection, "TRUNCATE")
 }
 
-fn copy_long_log(connection: &Connection) -> rusqlite::Result<()> {
-    // The second column of its row is the log's pages.
-    let pages: u32 = connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row([], |row| row.get(1))?;
-    if pages < CHECKPOINT_PAGES {
-        return Ok(());
-    }
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
     crash_point::pass(Point::BeforeCheckpoint);
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    // Its row tells of other connections in the way; there are none.
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;
     crash_point::pass(Point::AfterCheckpoint);
     Ok(())
 }

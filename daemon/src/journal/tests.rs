@@ -431,6 +431,25 @@ fn a_long_log_is_copied_into_the_database_and_started_over_by_the_next_commit() 
     assert_eq!(place.as_after_a_kill().restored().requests, [request]);
 }
 
+/// lifecycle.md 11: a reserve keeps room for returns.
+#[test]
+fn the_log_is_not_copied_into_the_room_that_is_kept_for_returns() {
+    let place = Place::new();
+    // No disk has as much, so it is missing, and all that is free is kept.
+    let options = Options { reserve_bytes: 1 << 60, ..options() };
+    let (mut store, ..) = Store::open(&place.path(), &options).expect("a new journal");
+    let request = plain_request(1, 1000);
+    let mut changes = accepted(&request);
+    changes.extend(machine_changes(&request));
+    store.commit(&changes, true).expect("the commit");
+    let before = store.facts().status();
+    store.checkpoint();
+    let after = store.facts().status();
+    assert_eq!((after.database_bytes, after.log_bytes), (before.database_bytes, before.log_bytes));
+    assert!(after.log_bytes > 0 && after.writable);
+    assert_eq!(place.as_after_a_kill().restored().requests, [request]);
+}
+
 #[test]
 fn another_programs_file_is_refused_and_left_alone() {
     let place = Place::new();
