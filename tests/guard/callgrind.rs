@@ -1,7 +1,6 @@
 //! Counting the instructions of a process, and building what is counted.
 
 use std::{
-    env,
     path::PathBuf,
     process::{Command, Output},
 };
@@ -25,9 +24,12 @@ pub(crate) fn collected(output: &Output) -> u64 {
 
 /// Builds one program of the release profile and says where it is.
 pub(crate) fn released(arguments: &[&str]) -> PathBuf {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    cargo.current_dir(bins::source_root()).args(["build", "--release", "--message-format", "json"]).args(arguments);
-    let output = cargo.output().expect("cargo can be started");
+    let mut cargo = bins::cargo();
+    let output = cargo
+        .args(["build", "--release", "--message-format", "json"])
+        .args(arguments)
+        .output()
+        .expect("cargo can be started");
     assert!(output.status.success(), "building {arguments:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
     let mut paths = text.lines().filter_map(|line| {

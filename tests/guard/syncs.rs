@@ -15,6 +15,8 @@ const MACHINES: u64 = 200;
 const QUIET: Duration = Duration::from_secs(3);
 /// Longest wait for that.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for a sign of life, which is written every 30 s.
+const SIGN_WITHIN: Duration = Duration::from_secs(60);
 
 /// The disk outlives the daemon: the fields end in the order written.
 struct Ground {
@@ -96,12 +98,15 @@ fn machines_up_and_down_cost_one_fsync_for_each_batch_and_polls_cost_none() {
 fn an_accepted_request_costs_one_fsync_and_costs_it_before_the_answer() {
     let Some(ground) = Ground::open() else { return };
     let world = &ground.world;
-    // Nothing comes back of the creates, so that there is nothing more to write. While the first one waits, a sign of
-    // life is written now and then (every 30 s): it has just been.
+    // Nothing comes back of the creates, so that there is nothing more to write but, while the first one waits, a sign of
+    // life every 30 s: what is measured comes right after one.
     world.cluster.pod_fault("create", &json!({"hang": true}));
     let waiting = world.request("small", 1);
     world.status(&waiting);
-    let mut last = ground.quiet();
+    let before = ground.quiet().commits;
+    let mut last = eventually("a sign of life is written", SIGN_WITHIN, || {
+        Some(ground.written()).filter(|written| written.commits > before)
+    });
     let mut costs = |what: &str, syncs: u64, call: &dyn Fn() -> Value| {
         let answer = call();
         let now = ground.written();

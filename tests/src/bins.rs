@@ -60,13 +60,24 @@ fn beside_the_tests() -> PathBuf {
 }
 
 fn build(profile_dir: &Path) {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(other) => other,
     };
     let target = profile_dir.parent().expect("a profile directory lies in a target directory");
-    let mut command = Command::new(cargo);
+    // `--workspace`: the same feature selection as `cargo test --workspace`, so that nothing is compiled twice.
+    let output = cargo()
+        .args(["build", "--workspace", "--bins", "--profile", profile, "--target-dir"])
+        .arg(target)
+        .output()
+        .expect("cargo can be started");
+    assert!(output.status.success(), "building hfd and hfctl failed:\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Cargo, in the source tree.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    command.current_dir(source_root());
     // What cargo tells the tests of their own package makes build scripts that look at it run again, and with them
     // everything above them is compiled again: each time that a test builds, and each time that somebody else does.
     for (name, _) in env::vars_os() {
@@ -75,12 +86,5 @@ fn build(profile_dir: &Path) {
             command.env_remove(name);
         }
     }
-    // `--workspace`: the same feature selection as `cargo test --workspace`, so that nothing is compiled twice.
-    let output = command
-        .current_dir(source_root())
-        .args(["build", "--workspace", "--bins", "--profile", profile, "--target-dir"])
-        .arg(target)
-        .output()
-        .expect("cargo can be started");
-    assert!(output.status.success(), "building hfd and hfctl failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    command
 }

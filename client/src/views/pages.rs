@@ -60,8 +60,9 @@ pub(super) fn status(status: &Status) -> String {
         true => format!(" (the API server takes no more at once now; kube.concurrency is {})", q.most),
         false => String::new(),
     };
-    let queues =
-        format!("{} creates, {} deletes, {} of at most {} under way{slower}", q.create, q.delete, q.in_flight, q.limit);
+    // An older hfd does not tell it.
+    let of_most = if q.most > 0 { format!(" of at most {}", q.limit) } else { String::new() };
+    let queues = format!("{} creates, {} deletes, {}{of_most} under way{slower}", q.create, q.delete, q.in_flight);
     field(&mut page, "queues", &queues);
     let calls: Vec<String> = status.api_calls.iter().map(|(call, count)| format!("{call} {count}")).collect();
     field(&mut page, "API calls", if calls.is_empty() { "none".to_owned() } else { calls.join(", ") }.as_str());
