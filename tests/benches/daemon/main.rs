@@ -8,7 +8,7 @@
 //! | `cycle` | bytes and fsyncs of 1,000 machines | the values written; the batches |
 //! | `large` | growth of a status with the cluster; an idle daemon; a start with 10,000 machines | nothing; reading the file |
 //! | `memory` | resident memory of 10,000, 50,000 and 150,000 pods (or of the rising numbers given as arguments) | the slim record |
-//! | `size` | the binaries | |
+//! | `size` | the binaries, and how long they take to build | |
 //!
 //! Calls go over an open connection, so that no start of a process is in them (that is the `client` bench). Everything
 //! runs on one machine: the simulated cluster, the daemon and this program share its cores. It asserts nothing about
@@ -79,6 +79,13 @@ fn sizes(report: &mut Report) {
         let what = format!("size of `{name}`, release, stripped");
         report.cells(&[&what, "stated", "", "", &format!("{:.2} MB", bytes as f64 / 1e6), ""]);
     }
+    let target = tempfile::Builder::new().prefix("hfd-build-").tempdir().expect("a temporary directory can be made");
+    let mut build = bins::cargo();
+    // As the README says.
+    build.args(["build", "--release", "--quiet", "-p", "hfd", "-p", "hfctl", "--target-dir"]).arg(target.path());
+    let took = timed(|| assert!(build.status().expect("cargo can be started").success(), "the build failed"));
+    let took = format!("{:.0} s", took.as_secs_f64());
+    report.cells(&["both built from nothing, release, crates at hand", "stated", "", "", &took, ""]);
 }
 
 /// A cluster with room for so many pods, and its daemon.

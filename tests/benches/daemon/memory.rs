@@ -1,4 +1,4 @@
-//! What a pod costs in resident memory.
+//! What a pod costs in resident memory, and what a status costs beside many.
 //!
 //! Two daemons look at the same cluster, one after the other, each freshly started: one whose journal has the machines,
 //! and one with an empty journal, to which the pods are strangers of its own provider. So the second shows what the
@@ -10,18 +10,21 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{Cluster, Daemon, DaemonSpec, Template, bins};
+use tests::{Cluster, Daemon, DaemonSpec, Template, bins, figures::Samples};
 
 use crate::{
     Report,
     durable::{request, wait_complete},
+    event::status_time,
     proc::{forget_peak, resident},
     scene,
-    wire::{Caller, machines_call},
+    wire::{Caller, machines_call, status_call},
 };
 
 /// Machines of one request.
 const REQUEST: u64 = 10_000;
+/// Status calls of one machine at each size.
+const STATUS_ROUNDS: usize = 1000;
 /// Pods in one page of a list, as configured by default.
 const PAGE: u64 = 500;
 /// Longest wait for a list.
@@ -36,6 +39,8 @@ struct Level {
     machines: (u64, u64),
     /// The same of the daemon with an empty journal.
     cached: (u64, u64),
+    /// Times of a status call of one machine.
+    of_one: Samples,
 }
 
 pub(crate) fn run(report: &mut Report, levels: &[u64]) {
@@ -48,8 +53,13 @@ pub(crate) fn run(report: &mut Report, levels: &[u64]) {
     world.daemon.terminate();
     world.daemon = Daemon::start(spec.clone());
     let mut rows = Vec::new();
-    let mut pods = 0;
-    for &level in std::iter::once(&0).chain(levels) {
+    let mut caller = Caller::connect(world.daemon.socket()).expect("hfd serves");
+    let first = request(&mut caller, &machines_call("large", 1));
+    wait_complete(&mut caller, std::slice::from_ref(&first));
+    drop(caller);
+    let status = status_call(&[first]);
+    let mut pods = 1;
+    for &level in std::iter::once(&1).chain(levels) {
         let begun = Instant::now();
         let mut caller = Caller::connect(world.daemon.socket()).expect("hfd serves");
         while pods < level {
@@ -70,9 +80,12 @@ pub(crate) fn run(report: &mut Report, levels: &[u64]) {
         let cached = measure(&stranger, &world.cluster, pods);
         stranger.terminate();
         println!("{pods} pods after {took:.0} s: {grown} B as grown; machines {machines:?}, cached {cached:?}");
-        rows.push(Level { pods, machines, cached });
         world.daemon = Daemon::start(spec.clone());
         wait_pods(&world.daemon, pods);
+        let mut caller = Caller::connect(world.daemon.socket()).expect("hfd serves");
+        let mut of_one = Samples::default();
+        (0..STATUS_ROUNDS).for_each(|_| of_one.push(status_time(&mut caller, &status)));
+        rows.push(Level { pods, machines, cached, of_one });
     }
     let path = format!("/api/v1/namespaces/{}/pods?limit=1", world.cluster.namespace());
     let list = world.cluster.endpoint().json("GET", &path, None).expect("the cluster lists");
@@ -89,7 +102,9 @@ pub(crate) fn run(report: &mut Report, levels: &[u64]) {
         let both = marginal(|level| level.machines.0);
         report.cells(&[&what("a machine and its pod"), "stated", "", "", &format!("{both} B"), ""]);
     }
-    for level in rows.iter().filter(|level| level.pods > 0) {
+    for level in &rows[1..] {
+        let what = format!("status of 1 machine, {} pods cached", level.pods);
+        report.row(&what, "no growth", "the same with 1 pod", &rows[0].of_one, &level.of_one);
         for (kind, (before, peak)) in [("empty journal", level.cached), ("with its machines", level.machines)] {
             report.cells(&[
                 &format!("peak of a relist of {} pods, {kind}", level.pods),
