@@ -52,6 +52,7 @@ pub(crate) fn run(report: &mut Report, levels: &[u64]) {
     spec.env.extend(allocator_settings());
     world.daemon.terminate();
     world.daemon = Daemon::start(spec.clone());
+    wait_pods(&world.daemon, 0);
     let mut rows = Vec::new();
     let mut caller = Caller::connect(world.daemon.socket()).expect("hfd serves");
     let first = request(&mut caller, &machines_call("large", 1));
