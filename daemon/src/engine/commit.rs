@@ -56,6 +56,7 @@ impl Engine {
                 self.probe_disk_at = None;
                 if !waiting.is_empty() {
                     crash_point::pass(Point::BeforeReply);
+                    self.told = true;
                     waiting.into_iter().for_each(|tell| tell(Ok(())));
                     crash_point::pass(Point::AfterReply);
                 }

@@ -114,6 +114,8 @@ pub struct Engine {
     /// When the last commit began.
     committed_at: Duration,
     commits: Commits<Waiting>,
+    /// Somebody was told just now that a commit has ended.
+    told: bool,
     rebuilds: Vec<oneshot::Sender<Result<hfd_core::ledger::Rebuilt, Refusal>>>,
     probe_disk_at: Option<Duration>,
     /// When the ledger was ticked last; what keeps coming in must not put the next tick off.
@@ -156,6 +158,7 @@ impl Engine {
             committing: None,
             committed_at: Duration::ZERO,
             commits: Commits::default(),
+            told: false,
             rebuilds: Vec::new(),
             probe_disk_at: None,
             ticked_at: Duration::ZERO,
@@ -181,6 +184,10 @@ impl Engine {
                 input = self.next_input() => input?,
             };
             self.take(input)?;
+            if std::mem::take(&mut self.told) {
+                // Who was told goes first: their replies would wait for the calls that are made next.
+                tokio::task::yield_now().await;
+            }
             self.take_what_waits()?;
         }
     }
