@@ -102,7 +102,8 @@ fn kube_status(service: &Service, health: &Health) -> KubeStatus {
         namespace: cluster.as_ref().map(|cluster| cluster.namespace.clone()).unwrap_or_default(),
         context: cluster.as_ref().and_then(|cluster| cluster.context.clone()),
         server: cluster.as_ref().map(|cluster| cluster.server.clone()),
-        synced: health.mode != Mode::FirstStart && health.binding != Binding::Unknown,
+        // Where the journal is not empty, hfd has a mode and the namespace's answer before it has a list.
+        synced: service.cache.was_listed() && health.mode != Mode::FirstStart && health.binding != Binding::Unknown,
         fresh: health.sighted,
         last_heard_seconds: beat.map(|beat| beat.elapsed().as_secs()),
         error: service.trouble(),

@@ -147,6 +147,23 @@ fn an_unknown_id_is_not_ended_before_the_cluster_was_seen() {
     assert_eq!(world.status("unknownaaaaaaaaa").status, "complete_with_error");
 }
 
+/// The namespace answers before its pods are listed: until then nothing was seen.
+#[test]
+fn the_status_does_not_say_that_the_cluster_was_seen_before_its_pods_are_listed() {
+    let mut world = World::start();
+    world.bring_up("small", 1);
+    world.daemon.terminate();
+    let late = json!({"verb": "list", "resource": "pods", "count": 1, "action": {"delayMs": 2000}});
+    world.cluster.fault(&late);
+    world.daemon.start_again();
+    let status = eventually("the namespace is known to be ours", SOON, || {
+        world.daemon.status().filter(|status| status["state"] != "starting")
+    });
+    assert_eq!((&status["kube"]["synced"], &status["ready"]), (&json!(false), &json!(false)), "{status}");
+    world.wait_synced();
+    assert_eq!(world.status("unknownaaaaaaaaa").status, "complete_with_error");
+}
+
 /// A backup of last week: the requests made since then are unknown, and their pods carry this very journal's id.
 #[test]
 fn an_old_backup_deletes_nothing_judges_nothing_it_does_not_know_and_takes_returns_by_name() {
