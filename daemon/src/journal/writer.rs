@@ -40,8 +40,8 @@ async fn serve(mut store: Store, mut orders_rx: mpsc::Receiver<Order>, idle_chec
     loop {
         let pause = if store.lacks_reserve() { reserve::RETRY.min(idle_checkpoint) } else { idle_checkpoint };
         let order = match timeout(pause, orders_rx.recv()).await {
-            Ok(Some(order)) => Some(order),
             Ok(None) => break,
+            Ok(order) => order,
             Err(_) => None,
         };
         if let Some(Order { changes, use_reserve, done_tx }) = order {

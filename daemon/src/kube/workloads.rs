@@ -94,7 +94,8 @@ fn watch(pods: u32, lists_more: usize, events: usize) {
     });
 }
 
-fn settings() -> ClientSettings {
+/// Of a client whose API server is in this process; the tests beside have the same.
+pub(super) fn settings() -> ClientSettings {
     ClientSettings {
         access: Access::Given(Box::new(Config::new(http::Uri::from_static("http://127.0.0.1:1")))),
         namespace: Some("symphony".to_owned()),

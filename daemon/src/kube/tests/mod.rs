@@ -6,7 +6,7 @@ mod actuate;
 mod link;
 mod watch;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tower::{BoxError, service_fn};
 
-use super::{Access, Calls, ClientSettings, Cluster};
+use super::{Access, ClientSettings, Cluster, workloads::settings};
 
 /// Longest wait for something that must happen; on a paused clock, no wait at all.
 const SOON: Duration = Duration::from_secs(300);
@@ -38,17 +38,6 @@ struct Asked {
     uri: String,
     body: Bytes,
     reply: oneshot::Sender<Response<ReplyBody>>,
-}
-
-fn settings() -> ClientSettings {
-    ClientSettings {
-        access: Access::Given(Box::new(Config::new(http::Uri::from_static("http://127.0.0.1:1")))),
-        namespace: Some("symphony".to_owned()),
-        instance: "k8s-hf".to_owned(),
-        call_timeout: Duration::from_secs(30),
-        fresh_within: Duration::from_secs(90),
-        calls: Arc::new(Calls::default()),
-    }
 }
 
 /// A cluster whose API server is the test.
