@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Condvar, Mutex, MutexGuard},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -22,8 +22,6 @@ const WATCH_SECONDS: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for the watch to catch up.
 const CATCH_UP: Duration = Duration::from_secs(10);
-/// Between two looks at the server while waiting.
-const LOOK: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 struct Name {
@@ -36,6 +34,7 @@ struct Name {
 #[derive(Debug)]
 struct Live {
     uid: String,
+    version: String,
     labels: Vec<String>,
 }
 
@@ -164,38 +163,42 @@ impl History {
         Ok(Value::Object(record.names.iter().map(entry).collect::<Map<String, Value>>()))
     }
 
-    /// Waits until the watch has seen what the server knows now. A quiet namespace gives the watch no newer version, so
-    /// an equal number of pods counts as well, once all changes that passed the gate were seen.
+    /// Waits until the watch has seen what the server knows now.
     fn catch_up(&self) -> Result<()> {
-        let begun = Instant::now();
-        loop {
-            let list = self.admin.json("GET", &format!("{}?limit=1", self.pods), None)?;
-            let version = version_of(&list)?;
-            let beyond = list["metadata"]["remainingItemCount"].as_u64().unwrap_or_default();
-            let there = list["items"].as_array().map_or(0, Vec::len) as u64 + beyond;
-            let behind = |record: &mut Record| {
-                let live = record.names.values().filter(|name| name.live.is_some()).count() as u64;
-                record.version < version && (live != there || record.version < record.floor)
-            };
-            let waited = self.grown.wait_timeout_while(self.record(), LOOK, behind);
-            let (_record, result) = waited.expect("nothing panics while it holds the record");
-            if !result.timed_out() {
-                return Ok(());
-            }
-            if begun.elapsed() > CATCH_UP {
-                bail!("the watch of the pods did not catch up with the server within {CATCH_UP:?}");
-            }
+        let now = self.admin.json("GET", &self.pods, None)?;
+        let (version, there) = (version_of(&now)?, present(&now));
+        let behind = |record: &mut Record| record.is_behind(version, &there);
+        let waited = self.grown.wait_timeout_while(self.record(), CATCH_UP, behind);
+        let (_record, result) = waited.expect("nothing panics while it holds the record");
+        if result.timed_out() {
+            bail!("the watch of the pods did not catch up with the server within {CATCH_UP:?}");
         }
+        Ok(())
     }
 }
 
 impl Record {
+    /// Whether the watch has yet to show something of a list of `version` with the pods `there`.
+    ///
+    /// A quiet namespace gives the watch no newer version. It has then seen all when it ended in the same pods, each as
+    /// it is in the list, and in all changes that the gate knows of: a pod may have come and gone in between.
+    fn is_behind(&self, version: u64, there: &BTreeMap<String, String>) -> bool {
+        let live = self.names.values().filter_map(|name| name.live.as_ref());
+        let same =
+            || live.clone().count() == there.len() && live.clone().all(|one| there.get(&one.uid) == Some(&one.version));
+        self.version < version && (self.version < self.floor || !same())
+    }
+
     fn exists(&mut self, pod: &Value) {
         let (name, uid) = (text(pod, "name"), text(pod, "uid"));
         let name = self.names.entry(name).or_default();
         name.note(&uid);
         name.ever_ready |= is_ready(pod);
-        name.live = Some(Live { uid, labels: request::labels(&pod["metadata"]["labels"]) });
+        name.live = Some(Live {
+            uid,
+            version: text(pod, "resourceVersion"),
+            labels: request::labels(&pod["metadata"]["labels"]),
+        });
     }
 
     fn ended(&mut self, pod: &Value) {
@@ -226,6 +229,12 @@ impl Name {
     }
 }
 
+/// Versions of the pods of a list, by their UIDs.
+fn present(list: &Value) -> BTreeMap<String, String> {
+    let pods = list["items"].as_array().into_iter().flatten();
+    pods.map(|pod| (text(pod, "uid"), text(pod, "resourceVersion"))).collect()
+}
+
 fn text(object: &Value, field: &str) -> String {
     object["metadata"][field].as_str().unwrap_or_default().to_owned()
 }
@@ -240,4 +249,54 @@ fn is_ready(pod: &Value) -> bool {
 pub(super) fn version_of(object: &Value) -> Result<u64> {
     let version = object["metadata"]["resourceVersion"].as_str().context("no resourceVersion")?;
     version.parse().with_context(|| format!("a resourceVersion that is no number: {version}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, uid: &str, version: u64) -> Value {
+        json!({"metadata": {"name": name, "uid": uid, "resourceVersion": version.to_string()}})
+    }
+
+    fn list(version: u64, pods: &[Value]) -> (u64, BTreeMap<String, String>) {
+        (version, present(&json!({"items": pods})))
+    }
+
+    fn is_behind(record: &Record, (version, there): (u64, BTreeMap<String, String>)) -> bool {
+        record.is_behind(version, &there)
+    }
+
+    /// As many pods as the server has are not the server's pods: one of them ended and another is new.
+    #[test]
+    fn a_record_with_as_many_other_pods_is_behind() {
+        let mut record = Record::default();
+        record.exists(&pod("a", "1", 5));
+        record.version = 5;
+        assert!(is_behind(&record, list(7, &[pod("b", "2", 7)])));
+        record.ended(&pod("a", "1", 6));
+        record.exists(&pod("b", "2", 7));
+        record.version = 7;
+        assert!(!is_behind(&record, list(7, &[pod("b", "2", 7)])));
+    }
+
+    /// A pod of which an older state was seen may have turned ready since.
+    #[test]
+    fn a_record_with_an_older_state_of_a_pod_is_behind() {
+        let mut record = Record::default();
+        record.exists(&pod("a", "1", 5));
+        record.version = 5;
+        assert!(is_behind(&record, list(9, &[pod("a", "1", 8)])));
+    }
+
+    /// Other resources give the list a newer version than this watch ever sees.
+    #[test]
+    fn a_record_with_the_same_pods_waits_only_for_changes_that_are_known() {
+        let mut record = Record::default();
+        record.exists(&pod("a", "1", 5));
+        record.version = 5;
+        assert!(!is_behind(&record, list(9, &[pod("a", "1", 5)])));
+        record.floor = 6;
+        assert!(is_behind(&record, list(9, &[pod("a", "1", 5)])));
+    }
 }
