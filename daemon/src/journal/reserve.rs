@@ -66,9 +66,14 @@ impl Reserve {
         free_bytes(directory_of(&self.path)).saturating_sub(kept)
     }
 
+    /// It is missing, and [`RETRY`] has passed since it was tried last.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_missing() && self.tried_at.is_none_or(|at| at.elapsed() >= RETRY)
+    }
+
     /// Makes it again if there is ample room; asks the disk at most once per [`RETRY`].
     pub(super) fn restore(&mut self) {
-        if !self.is_missing() || self.tried_at.is_some_and(|at| at.elapsed() < RETRY) {
+        if !self.is_due() {
             return;
         }
         self.tried_at = Some(Instant::now());

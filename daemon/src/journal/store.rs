@@ -19,7 +19,7 @@ use super::{
     CommitError, Manifests, OpenError, Options,
     file_system::{self, beside, directory_of},
     load::load,
-    reserve::Reserve,
+    reserve::{self, Reserve},
     schema,
     status::Facts,
     write::write,
@@ -55,6 +55,8 @@ pub(super) struct Store {
     log_pages: Arc<AtomicU32>,
     /// The log may hold what the database does not.
     log_in_use: bool,
+    /// When the log may be copied again, after the disk had less room than it said.
+    copy_not_before: Option<Instant>,
     /// The failure after which nothing is written any more.
     failed: Option<String>,
 }
@@ -88,8 +90,8 @@ impl Store {
         check(&connection, path)?;
         schema::bring_up_to_date(&mut connection, path)?;
         let (restored, manifests) = load(&connection, path)?;
-        settle(&connection, path, &log)?;
         let reserve = Reserve::prepare(directory, options.reserve_bytes);
+        settle(&connection, path, &log, &reserve)?;
         let facts = Arc::new(Facts::new(path));
         let log_in_use = size(&log) > 0;
         let log_pages = Arc::new(AtomicU32::new(0));
@@ -97,8 +99,19 @@ impl Store {
         let file =
             FileId::of(path).map_err(|source| OpenError::Io { action: "find", path: path.to_owned(), source })?;
         let path = path.to_owned();
-        let store =
-            Self { connection, reserve, facts, path, log, file, log_file: None, log_pages, log_in_use, failed: None };
+        let store = Self {
+            connection,
+            reserve,
+            facts,
+            path,
+            log,
+            file,
+            log_file: None,
+            log_pages,
+            log_in_use,
+            copy_not_before: None,
+            failed: None,
+        };
         store.note_sizes();
         Ok((store, restored, manifests))
     }
@@ -134,7 +147,9 @@ impl Store {
 
     /// Makes the reserve again, if it was given up and there is room.
     pub(super) fn restore_reserve(&mut self) {
-        if self.reserve.is_missing() {
+        if self.reserve.is_due() {
+            // The log's room is room as well, where the database does not have to grow for what is in it.
+            self.checkpoint();
             self.reserve.restore();
             self.note_sizes();
         }
@@ -156,8 +171,11 @@ impl Store {
     }
 
     /// Copies the log, unless the disk has no room for it; whether it did.
-    fn copy_log(&mut self, copy: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> bool {
-        let copied = self.has_room_to_copy().and_then(|has_room| {
+    pub(super) fn copy_log(&mut self, copy: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> bool {
+        if self.copy_not_before.is_some_and(|due| due > Instant::now()) {
+            return false;
+        }
+        let copied = has_room_to_copy(&self.connection, &self.path, &self.reserve).and_then(|has_room| {
             if has_room {
                 copy(&self.connection)?;
                 // Until the next commit tells.
@@ -166,19 +184,18 @@ impl Store {
             Ok(has_room)
         });
         let copied = copied.unwrap_or_else(|error| {
-            self.note_failure(&CommitError::from_sqlite(&error, directory_of(&self.path)));
+            match CommitError::from_sqlite(&error, directory_of(&self.path)) {
+                // A quota, or somebody else was faster. The log has it all, and commits tell of a full disk themselves.
+                CommitError::Full(why) => {
+                    self.copy_not_before = Some(Instant::now() + reserve::RETRY);
+                    tracing::warn!(%why, "no room to copy the journal's log into its database: the log grows on");
+                }
+                error => self.note_failure(&error),
+            }
             false
         });
         self.note_sizes();
         copied
-    }
-
-    /// The database can grow to all that the log has, and what is kept for returns stays free.
-    fn has_room_to_copy(&self) -> rusqlite::Result<bool> {
-        let number = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
-        let whole = u64::from(number("page_count")?) * u64::from(number("page_size")?);
-        let grows_by = whole.saturating_sub(size(&self.path));
-        Ok(grows_by == 0 || grows_by <= self.reserve.free_beside())
     }
 
     /// Nothing is written any more.
@@ -347,17 +364,28 @@ fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 /// Makes durable what was just read. The last life may have ended between a commit's write and its fsync, or by a
 /// failed fsync, after which the page cache shows what the disk does not have: answering from it could be unsaid by a
 /// power cut. Copying the log into the database writes every such page again and fsyncs it.
-fn settle(connection: &Connection, path: &Path, log: &Path) -> Result<(), OpenError> {
+fn settle(connection: &Connection, path: &Path, log: &Path, reserve: &Reserve) -> Result<(), OpenError> {
     let io = |source| OpenError::Io { action: "settle", path: path.to_owned(), source };
-    match empty_log(connection) {
-        Ok(()) => {}
+    let copied = has_room_to_copy(connection, path, reserve)
+        .and_then(|has_room| if has_room { empty_log(connection).map(|()| true) } else { Ok(false) });
+    match copied {
+        Ok(true) => {}
         // No room to copy it. Then its writes did not fail by the disk, and an fsync of the log itself is enough.
+        Ok(false) => File::open(log).and_then(|file| file.sync_all()).map_err(io)?,
         Err(error) if matches!(CommitError::from_sqlite(&error, directory_of(path)), CommitError::Full(_)) => {
             File::open(log).and_then(|file| file.sync_all()).map_err(io)?;
         }
         Err(error) => return Err(OpenError::from_sqlite(path, "settle", error)),
     }
     file_system::sync_directory(directory_of(path)).map_err(io)
+}
+
+/// The database can grow to all that the log has, and what is kept for returns stays free.
+fn has_room_to_copy(connection: &Connection, path: &Path, reserve: &Reserve) -> rusqlite::Result<bool> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    let whole = u64::from(number("page_count")?) * u64::from(number("page_size")?);
+    let grows_by = whole.saturating_sub(size(path));
+    Ok(grows_by == 0 || grows_by <= reserve.free_beside())
 }
 
 fn empty_log(connection: &Connection) -> rusqlite::Result<()> {

@@ -16,7 +16,8 @@ impl Ledger {
     /// Takes what must become durable now. Follow it with [`Self::committed`] or [`Self::roll_back`] before the next.
     pub fn take_batch(&mut self) -> Batch {
         let dirty = std::mem::take(&mut self.dirty);
-        let mut batch = Batch { uses_reserve: dirty.accepted.is_empty(), ..Batch::default() };
+        let is_return = !(dirty.returns.is_empty() && dirty.entries.is_empty());
+        let mut batch = Batch { uses_reserve: is_return && dirty.accepted.is_empty(), ..Batch::default() };
         batch.changes.extend(dirty.manifests.into_iter().map(|(hash, body)| Change::Manifest { hash, body }));
         let requests = |id: &RequestId| self.requests.get(*id).cloned();
         batch.changes.extend(dirty.headers.iter().filter_map(requests).map(Change::Request));
@@ -58,7 +59,8 @@ impl Ledger {
 
     /// The batch is durable: what it says may be told and acted upon.
     pub fn committed(&mut self, ctx: Ctx<'_>, batch: &Batch) {
-        self.disk_full = false;
+        // What may use the room that is kept for returns does not tell whether there is other.
+        self.disk_full &= batch.uses_reserve;
         let bound_before = self.durable_meta.namespace;
         if let Some(meta) = &batch.meta {
             self.durable_meta = meta.clone();
