@@ -141,7 +141,7 @@ impl Ledger {
         });
         // One that is being deleted may go with a namespace that is made again. What was told stays told.
         let risk = risk.filter(|(_, deleted)| !deleted || self.is_loss_here(name) || self.at_risk.contains_key(&name));
-        let risk = risk.map(|(risk, _)| risk);
+        let risk = risk.map(|(risk, _)| risk).or_else(|| self.keeps_told(ctx, name));
         // While a disruption without a deletionTimestamp lasts, the first answer stands.
         if let (Some(AtRisk::EndsAt(_)), Some(AtRisk::EndsAt(_))) = (self.at_risk.get(&name), risk)
             && ctx.pods.pod(name).is_some_and(|pod| pod.deletion.is_none())
@@ -149,6 +149,14 @@ impl Ledger {
             return;
         }
         self.set_at_risk(name, risk);
+    }
+
+    /// What was told of a machine whose pod is gone since, until its verdict is durable.
+    fn keeps_told(&self, ctx: Ctx<'_>, name: MachineName) -> Option<AtRisk> {
+        let machine = self.requests.committed(name.request).and_then(|request| request.machine(name))?;
+        let is_open = !machine.is_returned() && machine.verdict_kind().is_none();
+        let is_gone = ctx.pods.pod(name).is_none_or(|pod| !machine.owns(&pod));
+        self.at_risk.get(&name).copied().filter(|risk| is_open && is_gone && matches!(risk, AtRisk::EndsAt(_)))
     }
 
     pub(super) fn set_at_risk(&mut self, name: MachineName, risk: Option<AtRisk>) {

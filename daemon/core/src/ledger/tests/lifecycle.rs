@@ -582,6 +582,21 @@ fn what_was_told_to_be_going_stays_told_until_it_is_lost() {
 }
 
 #[test]
+fn what_was_told_to_be_going_stays_told_while_its_pod_is_gone_and_its_loss_is_not_durable() {
+    let mut world = World::new();
+    let id = world.request_ready(1);
+    let name = machine(id, 0);
+    world.evict(name, 30);
+    world.pass(3);
+    assert!(matches!(world.at_risk(name), Some(AtRisk::EndsAt(_))));
+    world.cluster.remove(&name);
+    world.deliver();
+    assert!(matches!(world.at_risk(name), Some(AtRisk::EndsAt(_))), "its loss is not durable yet");
+    world.settle();
+    assert_eq!(world.at_risk(name), Some(AtRisk::Lost));
+}
+
+#[test]
 fn losses_that_waited_for_one_answer_about_the_namespace_are_weighed_together() {
     let mut world = World::new();
     let id = world.request_ready(10);
