@@ -56,13 +56,16 @@ pub(super) fn status(status: &Status) -> String {
     field(&mut page, "machines", &machines);
     field(&mut page, "pods", &format!("{} seen, {} of unknown requests", status.pods.cached, status.pods.orphans));
     let q = &status.queues;
-    let slower = match q.limit < q.most {
-        true => format!(" (the API server takes no more at once now; kube.concurrency is {})", q.most),
-        false => String::new(),
+    let is_busy = q.create + q.delete + q.in_flight > 0;
+    let under_way = match q.most {
+        0 => format!("{} under way", q.in_flight), // an older hfd does not tell it
+        most if q.limit < most && is_busy => format!(
+            "{} under way, {} aimed at (the API server did not take more well; kube.concurrency is {most})",
+            q.in_flight, q.limit
+        ),
+        most => format!("{} of at most {most} under way", q.in_flight),
     };
-    // An older hfd does not tell it.
-    let of_most = if q.most > 0 { format!(" of at most {}", q.limit) } else { String::new() };
-    let queues = format!("{} creates, {} deletes, {}{of_most} under way{slower}", q.create, q.delete, q.in_flight);
+    let queues = format!("{} creates, {} deletes, {under_way}", q.create, q.delete);
     field(&mut page, "queues", &queues);
     let calls: Vec<String> = status.api_calls.iter().map(|(call, count)| format!("{call} {count}")).collect();
     field(&mut page, "API calls", if calls.is_empty() { "none".to_owned() } else { calls.join(", ") }.as_str());

@@ -181,7 +181,8 @@ pub struct QueueCounts {
     pub delete: u64,
     /// Calls under way.
     pub in_flight: u64,
-    /// Calls that may be under way at once now: as many as the API server takes well.
+    /// Calls that hfd aims to have under way at once: as many as the API server took well when it was busy last. For a
+    /// moment after it fell, more are under way.
     pub limit: u64,
     /// What `limit` never passes, as configured (`kube.concurrency`).
     pub most: u64,
