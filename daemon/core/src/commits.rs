@@ -8,12 +8,18 @@
 //! is undecided, else the one in flight. It never leaves before that one has ended, and never waits for ever. Pure: who
 //! performs the commit (the engine with the journal) says how it ended.
 
+use std::time::Duration;
+
 use crate::{
     change::{Batch, Change},
     clock::Now,
     ledger::Ledger,
     view::Ctx,
 };
+
+/// Time between the begin of a commit and that of the next one for which nobody waits: while thousands of pods come or
+/// go, the news of so long are one batch. The API server's own store has the same disk, and each fsync costs it too.
+const COMMIT_EVERY: Duration = Duration::from_millis(20);
 
 /// What is to be made durable together, whole or not at all.
 #[derive(Debug)]
@@ -30,11 +36,13 @@ pub struct Commits<W> {
     in_flight: Option<(Batch, Vec<W>)>,
     /// They wait for what the next batch will have.
     next: Vec<W>,
+    /// When the last commit began, on the monotonic clock.
+    begun_at: Duration,
 }
 
 impl<W> Default for Commits<W> {
     fn default() -> Self {
-        Self { in_flight: None, next: Vec::new() }
+        Self { in_flight: None, next: Vec::new(), begun_at: Duration::ZERO }
     }
 }
 
@@ -45,17 +53,26 @@ impl<W> Commits<W> {
         self.in_flight.is_some()
     }
 
-    /// Somebody waits for what the next batch will have.
+    /// When the next commit is to begin, on the monotonic clock: at once where somebody waits for it. `None` while one is
+    /// in flight or there is nothing to commit.
     #[must_use]
-    pub const fn is_waited_for(&self) -> bool {
-        !self.next.is_empty()
+    pub fn due(&self, ledger: &Ledger) -> Option<Duration> {
+        let pause = if self.next.is_empty() { COMMIT_EVERY } else { Duration::ZERO };
+        (!self.is_in_flight() && ledger.has_changes()).then(|| self.begun_at + pause)
+    }
+
+    /// Begins a commit if one is due.
+    pub fn begin_due(&mut self, ledger: &mut Ledger, now: Duration) -> Option<Order> {
+        self.due(ledger).filter(|due| *due <= now)?;
+        self.begin(ledger, now)
     }
 
     /// Begins a commit when there is something to commit and none is in flight.
-    pub fn begin(&mut self, ledger: &mut Ledger) -> Option<Order> {
+    pub fn begin(&mut self, ledger: &mut Ledger, now: Duration) -> Option<Order> {
         if self.is_in_flight() || !ledger.has_changes() {
             return None;
         }
+        self.begun_at = now;
         let mut batch = ledger.take_batch();
         let order = Order { changes: std::mem::take(&mut batch.changes), use_reserve: batch.uses_reserve };
         self.in_flight = Some((batch, std::mem::take(&mut self.next)));

@@ -6,36 +6,32 @@ use hfd_core::{commits::Order, id::RequestId, ledger::Denied};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::{Engine, EngineError, PROBE_DISK_EVERY, Refusal, Waiting, context, log};
+use super::{Committing, Engine, EngineError, PROBE_DISK_EVERY, Refusal, Waiting, context, log};
 use crate::{
     clock,
     crash_point::{self, Point},
     journal::CommitError,
 };
 
-/// Time between the begin of a commit and that of the next one for which nobody waits: while thousands of pods come or
-/// go, the news of so long are one batch. The API server's own store has the same disk, and each fsync costs it too.
-const COMMIT_EVERY: Duration = Duration::from_millis(20);
-
 impl Engine {
-    /// Starts a commit when there is something to commit and none is in flight. What nobody waits for has time until
-    /// [`Self::commit_due`].
+    /// Starts a commit when one is due. What nobody waits for has time until [`Self::commit_due`].
     pub(super) fn start_commit(&mut self) {
-        if !self.commits.is_waited_for() && self.commit_due().is_some_and(|due| due > self.started.elapsed()) {
-            return;
-        }
-        self.commit_now();
+        let order = self.commits.begin_due(&mut self.ledger, self.started.elapsed());
+        self.give(order);
     }
 
-    /// When what nobody waits for is committed next, if there is such.
+    /// When the next commit is to begin.
     pub(super) fn commit_due(&self) -> Option<Duration> {
-        let waits = !self.commits.is_in_flight() && self.ledger.has_changes();
-        waits.then(|| self.committed_at + COMMIT_EVERY)
+        self.commits.due(&self.ledger)
     }
 
     fn commit_now(&mut self) {
-        let Some(Order { changes, use_reserve }) = self.commits.begin(&mut self.ledger) else { return };
-        self.committed_at = self.started.elapsed();
+        let order = self.commits.begin(&mut self.ledger, self.started.elapsed());
+        self.give(order);
+    }
+
+    fn give(&mut self, order: Option<Order>) {
+        let Some(Order { changes, use_reserve }) = order else { return };
         let journal = self.journal.clone();
         self.committing = Some(Box::pin(async move { journal.commit(changes, use_reserve).await }));
     }
@@ -53,7 +49,10 @@ impl Engine {
                     published.publish(batch);
                     actuator.forget_ended(batch);
                 });
-                self.probe_disk_at = None;
+                // What a return covers is no longer asked for by us once the return is acknowledged.
+                self.publish_view();
+                // A return that went into the reserve's room does not say that there is any.
+                self.probe_disk_at = self.ledger.is_disk_full().then(|| self.started.elapsed() + PROBE_DISK_EVERY);
                 if !waiting.is_empty() {
                     crash_point::pass(Point::BeforeReply);
                     self.told = true;
@@ -106,21 +105,37 @@ impl Engine {
         }
     }
 
-    /// A clean stop: calls that were sent are heard, and what is decided is committed.
+    /// A clean stop: what is decided is committed, and calls that were sent are heard. The API server may let a call
+    /// wait for longer than the service manager waits for us, so no commit waits for a call.
     pub(super) async fn finish(mut self) -> Result<(), EngineError> {
         self.actuator.close();
-        while let Some(outcome) = self.outcomes.recv().await {
-            self.outcome(outcome);
-        }
+        let (mut calls, mut disk_full) = (true, false);
         loop {
-            self.commit_now();
-            let Some(future) = &mut self.committing else { return Ok(()) };
-            let result = future.as_mut().await;
-            let full = matches!(result, Err(CommitError::Full(_)));
-            self.committed(result)?;
-            if full {
+            if !disk_full {
+                self.commit_now();
+            }
+            if !calls && self.committing.is_none() {
                 return Ok(());
             }
+            let Self { committing, outcomes, .. } = &mut self;
+            tokio::select! {
+                result = ended(committing) => {
+                    disk_full = matches!(result, Err(CommitError::Full(_)));
+                    self.committed(result)?;
+                }
+                outcome = outcomes.recv(), if calls => match outcome {
+                    Some(outcome) => self.outcome(outcome),
+                    None => calls = false,
+                },
+            }
         }
+    }
+}
+
+/// The end of the commit in flight, if there is one.
+pub(super) async fn ended(committing: &mut Option<Committing>) -> Result<(), CommitError> {
+    match committing {
+        Some(future) => future.as_mut().await,
+        None => std::future::pending().await,
     }
 }

@@ -21,6 +21,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -111,8 +112,6 @@ pub struct Engine {
     outcomes: mpsc::Receiver<Outcome>,
     started: Instant,
     committing: Option<Committing>,
-    /// When the last commit began.
-    committed_at: Duration,
     commits: Commits<Waiting>,
     /// Somebody was told just now that a commit has ended.
     told: bool,
@@ -156,7 +155,6 @@ impl Engine {
             outcomes,
             started: parts.started,
             committing: None,
-            committed_at: Duration::ZERO,
             commits: Commits::default(),
             told: false,
             rebuilds: Vec::new(),
@@ -186,7 +184,7 @@ impl Engine {
             self.take(input)?;
             if std::mem::take(&mut self.told) {
                 // Who was told goes first: their replies would wait for the calls that are made next.
-                tokio::task::yield_now().await;
+                let_others_run().await;
             }
             self.take_what_waits()?;
         }
@@ -216,14 +214,8 @@ impl Engine {
     async fn next_input(&mut self) -> Result<Input, EngineError> {
         let (tick, commit) =
             (self.next_tick(), self.commit_due().map(|due| due.saturating_sub(self.started.elapsed())));
-        let committed = async {
-            match &mut self.committing {
-                Some(future) => future.as_mut().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            result = committed => Ok(Input::Committed(result)),
+            result = commit::ended(&mut self.committing) => Ok(Input::Committed(result)),
             outcome = self.outcomes.recv() => {
                 outcome.map(Input::Outcome).ok_or(EngineError::PartEnded("actuator"))
             }
@@ -433,6 +425,20 @@ impl Engine {
         let due = self.ticked_at + longest;
         self.ledger.next_wake().map_or(due, |at| at.min(due)).saturating_sub(now)
     }
+}
+
+/// Lets those run who can, and then us: at the end of the queue, from which an idle thread may take us. What
+/// `tokio::task::yield_now` sets aside comes back only after a thread's next look at its sockets, dozens of answers later.
+async fn let_others_run() {
+    let mut has_waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn context(started: Instant, cache: &PodCache) -> Ctx<'_> {

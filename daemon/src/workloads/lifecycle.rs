@@ -89,7 +89,7 @@ impl Life {
 
     /// What is decided becomes durable and is published.
     fn commit(&mut self) {
-        if self.commits.begin(&mut self.ledger).is_some() {
+        if self.commits.begin(&mut self.ledger, self.now.mono).is_some() {
             let Self { commits, ledger, published, .. } = self;
             commits.durable(ledger, Ctx { now: self.now, pods: &self.cache }, |batch| published.publish(batch));
         }

@@ -74,6 +74,8 @@ pub(crate) struct Daemon {
     pub(crate) cache: Cache,
     pub(crate) watch: Watch,
     probe_disk_at: Option<u64>,
+    /// The commit that waits until it is due.
+    commit_due_at: Option<Duration>,
     tick_at: u64,
     pub(crate) last_poll: Option<Duration>,
     /// Polls that wait for their mark: what they ask about.
@@ -105,6 +107,7 @@ impl World {
             cache: Cache::default(),
             watch: Watch::default(),
             probe_disk_at: None,
+            commit_due_at: None,
             tick_at: u64::MAX,
             last_poll: None,
             polls: BTreeMap::new(),
@@ -223,10 +226,24 @@ impl World {
 
     /// Whether there was something to commit.
     fn begin_commit(&mut self) -> bool {
-        let Some(daemon) = self.daemon.as_mut() else { return false };
-        let Some(order) = daemon.commits.begin(&mut daemon.ledger) else { return false };
-        daemon.committing = Some(order);
-        let life = daemon.life;
+        let Some(mut daemon) = self.daemon.take() else { return false };
+        let (now, life) = (self.mono(&daemon).mono, daemon.life);
+        let order = match self.paces_commits {
+            true => daemon.commits.begin_due(&mut daemon.ledger, now),
+            false => daemon.commits.begin(&mut daemon.ledger, now),
+        };
+        let due = daemon.commits.due(&daemon.ledger).filter(|due| *due > now && daemon.commit_due_at != Some(*due));
+        if let Some(due) = due {
+            daemon.commit_due_at = Some(due);
+            let wait = u64::try_from((due - now).as_nanos().div_ceil(1_000_000)).expect("it fits");
+            self.after(wait, Event::CommitDue);
+        }
+        let has_begun = order.is_some();
+        daemon.committing = order.or(daemon.committing);
+        self.daemon = Some(daemon);
+        if !has_begun {
+            return false;
+        }
         if self.dies_at(Fault::CrashCommitLost) || self.dies_at(Fault::CrashCommitDurable) {
             return true;
         }
@@ -281,8 +298,9 @@ impl World {
         let ctx = Ctx { now: self.mono(&daemon), pods: &daemon.cache };
         let published = &daemon.published;
         let waiting = daemon.commits.durable(&mut daemon.ledger, ctx, |batch| published.publish(batch));
-        daemon.probe_disk_at = None;
+        daemon.probe_disk_at = daemon.ledger.is_disk_full().then_some(self.now + PROBE_DISK_EVERY);
         self.daemon = Some(daemon);
+        self.publish_view();
         for waiting in waiting {
             if self.dies_at(Fault::CrashBeforeReply) {
                 return;
