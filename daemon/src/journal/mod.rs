@@ -16,6 +16,7 @@ mod file_system;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod load;
+mod place;
 mod reserve;
 mod schema;
 mod status;

@@ -106,6 +106,11 @@ impl Reserve {
         }
     }
 
+    #[cfg(test)]
+    pub(super) const fn let_the_pause_pass(&mut self) {
+        self.tried_at = None;
+    }
+
     fn give_up(&mut self) -> bool {
         if !self.held {
             return false;
@@ -215,7 +220,7 @@ mod tests {
         assert!(reserve.give_up());
         reserve.restore();
         assert!(reserve.is_missing(), "the pause has not passed");
-        reserve.tried_at = None;
+        reserve.let_the_pause_pass();
         reserve.restore();
         assert_eq!(reserve.held_bytes(), 1 << 20);
     }

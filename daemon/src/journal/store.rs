@@ -2,8 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, ErrorKind, Read},
-    os::unix::fs::MetadataExt,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -19,6 +18,7 @@ use super::{
     CommitError, Manifests, OpenError, Options,
     file_system::{self, beside, directory_of},
     load::load,
+    place::{FileId, check_place, not_found_there},
     reserve::{self, Reserve},
     schema,
     status::Facts,
@@ -248,43 +248,14 @@ impl Store {
     }
 
     #[cfg(test)]
+    pub(super) const fn reserve_mut(&mut self) -> &mut Reserve {
+        &mut self.reserve
+    }
+
+    #[cfg(test)]
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
     }
-}
-
-/// Device and inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileId(u64, u64);
-
-impl FileId {
-    fn of(path: &Path) -> io::Result<Self> {
-        path.metadata().map(|facts| Self(facts.dev(), facts.ino()))
-    }
-}
-
-fn check_place(path: &Path, written: FileId) -> Result<(), CommitError> {
-    match FileId::of(path) {
-        Ok(there) if there == written => Ok(()),
-        Ok(_) => Err(moved(path)),
-        Err(error) => Err(not_found_there(path, &error)),
-    }
-}
-
-fn not_found_there(path: &Path, error: &io::Error) -> CommitError {
-    if error.kind() == ErrorKind::NotFound {
-        return moved(path);
-    }
-    // The files are what they were, as far as anybody knows: nothing to rebuild.
-    CommitError::Fatal(format!("cannot look at {}: {error}", path.display()))
-}
-
-fn moved(path: &Path) -> CommitError {
-    CommitError::Fatal(format!(
-        "{} was deleted, moved or replaced while hfd ran: put the journal back, its -wal file with it, or start without \
-         them and run `hfd rebuild --from-cluster`",
-        path.display()
-    ))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

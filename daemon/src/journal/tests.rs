@@ -458,6 +458,26 @@ fn the_log_is_not_copied_into_the_room_that_is_kept_for_returns() {
     assert_eq!(restored.requests, [request]);
 }
 
+/// The log of an idle journal is emptied after a while, but on a full disk something is always tried anew.
+#[test]
+fn without_the_reserve_a_log_that_takes_no_room_to_copy_is_emptied_for_it() {
+    let place = Place::new();
+    let (mut store, Restored { meta, .. }, _) = place.open().expect("a new journal");
+    store.commit(&accepted(&plain_request(1, 2)), false).expect("the commit");
+    store.checkpoint();
+    drop(store);
+    let options = Options { reserve_bytes: 1 << 60, ..options() };
+    let (mut store, ..) = Store::open(&place.path(), &options).expect("the journal of before");
+    let later = Meta { alive_at: meta.alive_at + 1, ..meta };
+    store.commit(&[Change::Meta(later)], true).expect("the commit");
+    assert!(store.facts().status().log_bytes > 0);
+    store.restore_reserve();
+    assert!(store.facts().status().log_bytes > 0, "the pause has not passed");
+    store.reserve_mut().let_the_pause_pass();
+    store.restore_reserve();
+    assert_eq!(store.facts().status().log_bytes, 0);
+}
+
 /// What the disk says to be free may be taken by somebody else, or beyond a quota.
 #[test]
 fn a_log_that_finds_no_room_after_all_stays_and_is_not_tried_again_at_once() {
