@@ -30,6 +30,7 @@ pub mod sandbox;
 pub mod state_dir;
 pub mod systemd;
 pub mod templates;
+mod watchdog;
 #[cfg(any(test, feature = "workloads"))]
 pub mod workloads;
 
