@@ -114,6 +114,7 @@ impl Ledger {
             LookOutcome::Ours { .. } | LookOutcome::Foreign { .. } => Found::Stranger,
             LookOutcome::Absent => Found::Nothing,
         };
+        let conflicts = matches!((doing.create, &found), (Create::Conflict, Found::Nothing)).then_some(doing.attempts);
         doing.went_well();
         (doing.look_not_before, doing.look_attempts) = (None, 0);
         match (doing.create, found) {
@@ -122,7 +123,20 @@ impl Ledger {
                 doing.create = Create::Exists { uid, since, before_list, by_201 };
             }
             (Create::Exists { .. }, _) => doing.create = if shown { Create::Idle } else { Create::Absent },
-            (Create::Conflict | Create::Ambiguous { .. }, Found::Nothing) => doing.create = Create::Idle,
+            (Create::Conflict | Create::Ambiguous { .. }, Found::Nothing) => {
+                doing.create = Create::Idle;
+                match conflicts {
+                    // An older pod of the name may have gone just now.
+                    Some(0) => doing.attempts = 1,
+                    Some(attempts) => {
+                        doing.attempts = attempts;
+                        let why = "the API server says that there is a pod of this name (409) and shows none; does a \
+                                   webhook answer so?";
+                        back_off(doing, name, now, &NotDone { why: why.into(), retry_after: None, throttled: false });
+                    }
+                    None => {}
+                }
+            }
             (Create::Conflict | Create::Ambiguous { .. }, Found::Stranger) => {
                 let why = "the name is taken by a pod that is not ours";
                 if !self.sight.is_sighted() {

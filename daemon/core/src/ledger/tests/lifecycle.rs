@@ -103,6 +103,22 @@ fn a_refused_create_fails_that_machine_with_the_servers_words_and_is_not_repeate
 }
 
 #[test]
+fn a_409_for_a_pod_that_is_not_there_is_tried_again_at_once_and_then_after_longer_and_longer_waits() {
+    let mut world = World::new();
+    world.creates = Creates::SaysExists;
+    let id = world.request(1);
+    assert_eq!(world.count_sent("POST"), 2);
+    for _ in 0..30 {
+        world.pass(1);
+    }
+    assert!((4..12).contains(&world.count_sent("POST")), "{:?}", world.sent);
+    world.creates = Creates::Work;
+    world.pass(31);
+    world.all_ready();
+    assert_eq!(world.told(id), "Complete: succeed 1");
+}
+
+#[test]
 fn a_create_that_was_not_done_is_repeated_after_a_wait() {
     let mut world = World::new();
     world.creates = Creates::NotDone;

@@ -59,6 +59,8 @@ pub(super) enum Creates {
     Vanish,
     Refused,
     NotDone,
+    /// 409, though there is no pod of the name.
+    SaysExists,
 }
 
 /// The journal's own facts, and what was made durable.
@@ -311,6 +313,7 @@ impl World {
                 return CreateOutcome::Refused { kind: crate::outcome::RefusalKind::Quota, message };
             }
             Creates::NotDone => return CreateOutcome::NotDone(not_done),
+            Creates::SaysExists => return CreateOutcome::AlreadyExists,
             Creates::Work | Creates::AnswerLost => {}
         }
         if self.cluster.contains_key(&name) || self.strangers.contains(&name.to_string()) {
