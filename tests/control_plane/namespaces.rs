@@ -16,10 +16,10 @@ fn a_namespace_that_is_deleted_and_made_again_is_refused_until_it_is_accepted() 
     let mut plan = Plan::new(&testbed(), 1);
     // An established watch is not asked for its token again, nor told of the namespace's end.
     plan.spec.set("kube.watch_timeout", "5s");
-    // Their end takes long enough to be asked for machines in a namespace that is being terminated.
-    plan.templates(&[enduring("small").annotate("sandbox.hfd/stop-delay", "6s")]);
+    // While these stay, machines can be asked for in a namespace that is being terminated.
+    plan.templates(&[enduring("small"), enduring("held").fate("stuck-terminating")]);
     let mut site = plan.start_serving();
-    let machines = site.hf.bring_up("small", 6);
+    let machines = site.hf.bring_up("held", 6);
     let names = slices(&machines);
     let namespace = format!("/api/v1/namespaces/{}", site.ground.namespace());
     must(site.ground.admin(), "DELETE", &namespace, None);
@@ -32,6 +32,10 @@ fn a_namespace_that_is_deleted_and_made_again_is_refused_until_it_is_accepted() 
     }
     assert_eq!(refused.with("fail").len(), 2, "{refused:#?}");
 
+    for name in &names {
+        let at_once = json!({"gracePeriodSeconds": 0});
+        must(site.ground.admin(), "DELETE", &format!("{namespace}/pods/{name}"), Some(&at_once));
+    }
     // Then the service account: its token is worth nothing any more.
     eventually("the namespace is gone", PATIENCE, || {
         let answer = site.ground.admin().call("GET", &namespace, None).ok()?;

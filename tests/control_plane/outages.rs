@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -54,11 +55,9 @@ fn an_api_server_killed_under_creates_and_under_deletes_loses_and_doubles_nothin
     let births = Births::watch(site.ground.admin(), site.ground.namespace());
 
     let id = site.hf.request("small", MACHINES as u64);
-    eventually("some of the pods are made", PATIENCE, || (births.names() >= 20).then_some(()));
-    own.kill_api_server();
+    let half_way = kill_in_the_middle(&mut own, &gate, "create");
     let killed = gate.now();
     site.audit.start_over();
-    let half_way = births.names();
     assert!(half_way < MACHINES, "the API server was killed too late to break a create");
     holds_for("an absent API server is no verdict", Duration::from_secs(3), || {
         let status = site.hf.status(&id);
@@ -75,10 +74,7 @@ fn an_api_server_killed_under_creates_and_under_deletes_loses_and_doubles_nothin
 
     site.audit.start_over();
     let ret = site.hf.give_back(&slices(&machines));
-    let deleted = eventually("some of the pods are deleted", PATIENCE, || {
-        Some(site.audit.count("delete")).filter(|count| *count >= 20)
-    });
-    own.kill_api_server();
+    let deleted = kill_in_the_middle(&mut own, &gate, "delete");
     assert!(deleted < MACHINES, "the API server was killed too late to break a delete");
     let before = site.audit.count("create");
     site.audit.start_over();
@@ -93,6 +89,27 @@ fn an_api_server_killed_under_creates_and_under_deletes_loses_and_doubles_nothin
     assert_eq!(before + site.audit.count("create"), 0, "a returned machine was made again");
     assert!(births.twice().is_empty(), "two pods of one name: {:?}", births.twice());
     println!("killed at {deleted} of {MACHINES} deletes; {}", summary(&site.audit.calls()));
+}
+
+/// Kills the API server when it has answered twenty calls of this verb for pods and has as many of them before it: it is
+/// frozen before it is killed, so that they wait for it however late we see them. Gives how many it answered.
+#[track_caller]
+fn kill_in_the_middle(own: &mut Testbed, gate: &Gate, verb: &str) -> usize {
+    let count = |is_answered: bool| {
+        let calls = gate.calls();
+        let mine = calls.iter().filter(|call| call.verb == verb && call.resource == "pods");
+        mine.filter(|call| call.answer.is_some() == is_answered).count()
+    };
+    eventually("some calls are answered", PATIENCE, || (count(true) >= 20).then_some(()));
+    own.freeze_api_server(true);
+    let frozen = Instant::now();
+    while count(false) < 20 && frozen.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // In any case: what is frozen would outlive a test that fails here.
+    own.kill_api_server();
+    assert!(count(false) >= 20, "the API server was frozen too late: only {} calls wait for it", count(false));
+    count(true)
 }
 
 /// Waits until all machines of a request are ready, on nodes that were silent meanwhile, and gives their names.

@@ -80,6 +80,7 @@ fn going(state: Value) -> Value {
 fn states(side: &Side, version: &str, name: &str, whole: bool) -> Vec<Value> {
     let query = format!("timeoutSeconds=1&resourceVersion={version}&fieldSelector=metadata.name%3D{name}");
     let mut states: Vec<Value> = Vec::new();
+    side.settle();
     for event in side.watched(&query) {
         let pod = &event["object"];
         let mut state = if whole { state(pod) } else { going(state(pod)) };

@@ -11,7 +11,6 @@ use tests::{
     process::Process,
     testbed::{Facts, Ground},
 };
-use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Longest wait for something that takes well under a second on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -97,7 +96,7 @@ impl Pair {
     /// Waits until a read of any version shows what has been written: such a read comes out of the real server's cache,
     /// which a read of the newest version brings up to date.
     pub(crate) fn settle(&self) {
-        self.each(|side| drop(side.version()));
+        self.each(Side::settle);
     }
 
     /// Does the same on both sides.
@@ -178,6 +177,11 @@ impl Side {
         list["metadata"]["resourceVersion"].as_str().expect("a list has a version").to_owned()
     }
 
+    /// Waits until a read of any version, and a watch from the beginning on, shows what has been written.
+    pub(crate) fn settle(&self) {
+        drop(self.version());
+    }
+
     /// Opens a watch as hfd and gives all its events up to its end; bookmarks only where `query` asks for them.
     #[track_caller]
     pub(crate) fn watched(&self, query: &str) -> Vec<Value> {
@@ -188,20 +192,8 @@ impl Side {
 
     /// A GET as hfd with this `Accept` header.
     pub(crate) fn get_accepting(&self, path: &str, accept: &str) -> anyhow::Result<Response> {
-        get_accepting(&self.hfd, path, accept)
+        self.hfd.get_accepting(path, accept)
     }
-}
-
-/// A GET with this `Accept` header.
-pub(crate) fn get_accepting(server: &Endpoint, path: &str, accept: &str) -> anyhow::Result<Response> {
-    let mut fields = HeaderMap::new();
-    fields.insert(HeaderName::from_static("accept"), HeaderValue::from_str(accept)?);
-    if let Some(token) = server.token() {
-        let value = HeaderValue::from_str(&format!("Bearer {token}"))?;
-        fields.insert(HeaderName::from_static("authorization"), value);
-    }
-    let (head, mut body) = server.pass("GET", path, &fields, b"")?.into_parts();
-    Ok(Response { code: head.status.as_u16(), headers: head.headers, body: body.read_to_vec()? })
 }
 
 /// A pod that no scheduler looks at: all that happens to it is what the case does.

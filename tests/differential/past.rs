@@ -7,7 +7,7 @@ use tests::{eventually, http::Endpoint};
 use crate::{
     case::{Case, case},
     normal::{self, Numbers},
-    pair::{PATIENCE, Side, bound_pod, get_accepting},
+    pair::{PATIENCE, Side, bound_pod},
 };
 
 /// Makes both sides forget all that was before now: the sandbox by its own endpoint, the real server's storage as the
@@ -15,7 +15,7 @@ use crate::{
 fn forget(case: &Case) {
     case.pair.sandbox.must_as_admin("POST", "/sandbox/watch/compact", None);
     let real = &case.pair.real;
-    let flags = get_accepting(&real.admin, "/flagz", "text/plain").expect("the server shows its flags").body;
+    let flags = real.admin.get_accepting("/flagz", "text/plain").expect("the server shows its flags").body;
     let flags = String::from_utf8_lossy(&flags).into_owned();
     // What stands between a flag's name and its value changes from answer to answer.
     let is_etcd = |line: &&str| line.starts_with("etcd-servers") && !line.starts_with("etcd-servers-");

@@ -21,6 +21,7 @@ fn delete(side: &Side, name: &str, query: &str) {
 
 /// All events of a watch from `version` on, of which all have happened.
 fn replayed(side: &Side, version: &str, query: &str) -> Vec<Value> {
+    side.settle();
     side.watched(&format!("timeoutSeconds=1&resourceVersion={version}{query}"))
 }
 

@@ -103,9 +103,12 @@ fn an_accepted_request_costs_one_fsync_and_costs_it_before_the_answer() {
     world.cluster.pod_fault("create", &json!({"hang": true}));
     let waiting = world.request("small", 1);
     world.status(&waiting);
-    let before = ground.quiet().commits;
-    let mut last = eventually("a sign of life is written", SIGN_WITHIN, || {
-        Some(ground.written()).filter(|written| written.commits > before)
+    let before = ground.quiet();
+    let mut last = eventually("a sign of life is written and synced", SIGN_WITHIN, || {
+        let now = ground.written();
+        // The log shows a batch a moment before its fsync is counted.
+        let (syncs, commits) = (now.syncs - before.syncs, now.commits - before.commits);
+        (commits > 0 && syncs == commits).then_some(now)
     });
     let mut costs = |what: &str, syncs: u64, call: &dyn Fn() -> Value| {
         let answer = call();

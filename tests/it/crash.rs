@@ -11,29 +11,47 @@ use tests::{Reply, Verb, World, eventually, holds_for, names};
 
 const SOON: Duration = Duration::from_secs(90);
 
+/// So many more of these calls take 100 ms each, and the others never end: what comes then comes in their middle.
+fn only(world: &World, verb: &str, count: u64) {
+    world.cluster.end_faults();
+    world.cluster.fault(&json!({"verb": verb, "resource": "pods", "count": count, "action": {"delayMs": 100}}));
+    world.cluster.pod_fault(verb, &json!({"hang": true}));
+}
+
+/// Starts the daemon that was killed again, for only so many `more` of these calls, or for all that are left.
+fn go_on(world: &mut World, verb: &str, more: Option<u64>) {
+    match more {
+        Some(more) => only(world, verb, more),
+        None => world.cluster.end_faults(),
+    }
+    world.daemon.start_again();
+}
+
 /// Killed in the middle of 500 creates and of 500 deletes: exact end, no pod twice, none left.
 #[test]
 fn killed_in_the_middle_of_500_creates_and_500_deletes_it_ends_exactly_right() {
-    // At most 160 calls a second: slow enough for a kill in their middle on any cluster.
     let mut world = World::build().cluster(|cluster| cluster.nodes = 10).set_literal("kube.concurrency", "16").start();
-    world.cluster.pod_fault("create", &json!({"delayMs": 100}));
-    world.cluster.pod_fault("delete", &json!({"delayMs": 100}));
+    only(&world, "create", 100);
     let id = world.request("small", 500);
-    for share in [60, 200, 350] {
+    for (share, more) in [(60, Some(190)), (200, Some(190)), (350, None)] {
         eventually("a part is created", SOON, || (world.cluster.history().len() >= share).then_some(()));
+        world.daemon.kill9();
         assert!(world.cluster.history().len() < 500, "the kill came too late");
-        world.daemon.crash_and_restart();
+        go_on(&mut world, "create", more);
     }
     let end = world.wait_end(&id);
     assert_eq!((end.status.as_str(), end.with("succeed").len()), ("complete", 500));
     let told: BTreeSet<String> = end.machines.iter().map(|machine| machine.name.clone()).collect();
     assert_eq!(world.cluster.managed().into_iter().collect::<BTreeSet<_>>(), told);
 
-    let ret = world.give_back(&names(&end.machines));
     let left = |world: &World| world.cluster.history().values().filter(|pod| pod.exists).count();
-    for share in [440, 300, 150] {
+    only(&world, "delete", 100);
+    let ret = world.give_back(&names(&end.machines));
+    for (share, more) in [(440, Some(190)), (300, Some(190)), (150, None)] {
         eventually("a part is deleted", SOON, || (left(&world) <= share).then_some(()));
-        world.daemon.crash_and_restart();
+        world.daemon.kill9();
+        assert!(left(&world) > 0, "the kill came too late");
+        go_on(&mut world, "delete", more);
     }
     let gone = world.wait_end(&ret);
     assert_eq!((gone.status.as_str(), gone.with("succeed").len()), ("complete", 500));
@@ -148,12 +166,22 @@ fn connections_that_break_under_load_double_nothing_and_lose_nothing() {
 #[test]
 fn an_outage_in_the_middle_of_creates_with_a_crash_in_it_ends_exactly_right() {
     let mut world = World::start();
-    world.cluster.pod_fault("create", &json!({"delayMs": 30}));
+    // The outage comes in their middle, whenever it comes: ten have no answer until then, and the rest is sent away.
+    for fault in [
+        json!({"count": 60, "action": {"delayMs": 30}}),
+        json!({"count": 10, "action": {"hang": true}}),
+        json!({"action": {"status": {"code": 503, "reason": "ServiceUnavailable", "message": "not yet"}}}),
+    ] {
+        let mut fault = fault;
+        (fault["verb"], fault["resource"]) = (json!("create"), json!("pods"));
+        world.cluster.fault(&fault);
+    }
     let id = world.request("small", 120);
     eventually("a part is created", SOON, || (world.cluster.history().len() >= 30).then_some(()));
     world.cluster.outage(true);
     world.daemon.crash_and_restart();
     assert_eq!(world.status(&id).status, "running");
+    world.cluster.end_faults();
     world.cluster.outage(false);
     let end = world.wait_end(&id);
     assert_eq!((end.status.as_str(), end.with("succeed").len()), ("complete", 120));

@@ -56,9 +56,12 @@ fn a_request_for_ten_thousand_machines_holds_up_nobody() {
 #[test]
 fn a_large_return_holds_up_neither_a_small_return_nor_a_small_request() {
     let world = World::build().cluster(|cluster| cluster.nodes = 12).set_literal("kube.concurrency", "8").start();
-    let large = world.bring_up("small", 1_000);
+    let id = world.request("small", 600);
+    let large = world.wait_end(&id).machines;
     let small = world.bring_up("small", 3);
-    world.cluster.pod_fault("delete", &json!({"delayMs": 100}));
+    // 600 of these, eight at once: 75 s, longer than the small ones may take anywhere.
+    let late = json!({"verb": "delete", "resource": "pods", "namePrefix": id, "action": {"delayMs": 1000}});
+    world.cluster.fault(&late);
     let slow = world.give_back(&names(&large));
     let begun = Instant::now();
     let quick = world.give_back(&names(&small));

@@ -7,9 +7,20 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tests::{Input, Template, Verb, World, eventually, holds_for, names, process, script};
+use tests::{Input, Machine, Template, Verb, World, eventually, holds_for, names, process, script};
 
 const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until the pods of all these machines are there and are being deleted.
+#[track_caller]
+fn wait_terminating(world: &World, machines: &[Machine]) {
+    eventually("all are terminating", SOON, || {
+        let pods = world.cluster.pods();
+        let all =
+            pods.len() == machines.len() && pods.iter().all(|pod| pod["metadata"]["deletionTimestamp"].is_string());
+        all.then_some(())
+    });
+}
 
 fn machine_request(template: &str, count: u64) -> Value {
     json!({"template": {"templateId": template, "machineCount": count}})
@@ -34,11 +45,18 @@ fn fault_01_complete_is_never_said_with_fewer_ready_pods_than_asked_for() {
 /// peers.md, fault 2: unschedulable pods declared "fully fulfilled" at the deadline.
 #[test]
 fn fault_02_unschedulable_machines_fail_at_the_deadline_and_are_not_called_fulfilled() {
-    let world = World::build()
+    let mut world = World::build()
         .cluster(|cluster| (cluster.nodes, cluster.pods_per_node) = (1, 3))
         .set("machines.ready_deadline", "10s")
         .start();
-    let end = world.wait_end(&world.request("small", 5));
+    let id = world.request("small", 5);
+    // What gets ready while nobody looks is ready, however long it takes; the deadline is for the others.
+    eventually("all are made", SOON, || (world.cluster.history().len() == 5).then_some(()));
+    world.daemon.kill9();
+    let ready = || world.cluster.history().values().filter(|pod| pod.ever_ready).count();
+    eventually("three are ready", world.cluster.patience(), || (ready() == 3).then_some(()));
+    world.daemon.start_again();
+    let end = world.wait_end(&id);
     assert_eq!(end.status, "complete_with_error");
     assert_eq!((end.with("succeed").len(), end.with("fail").len()), (3, 2));
     assert!(end.with("fail").iter().all(|machine| machine.message.to_lowercase().contains("pods")), "{end:#?}");
@@ -47,15 +65,21 @@ fn fault_02_unschedulable_machines_fail_at_the_deadline_and_are_not_called_fulfi
 /// peers.md, fault 3: a fresh return in error until a worker touched it; a return complete while pods still ran.
 #[test]
 fn fault_03_a_return_runs_from_the_first_answer_until_the_pods_are_gone() {
-    let world = World::build().template(Template::new("slow").annotate("sandbox.hfd/stop-delay", "800ms")).start();
-    let machines = world.bring_up("slow", 4);
+    let world = World::build().template(Template::new("held").fate("stuck-terminating")).start();
+    let machines = world.bring_up("held", 4);
     let ret = world.give_back(&names(&machines));
     assert_eq!(world.status(&ret).status, "running");
-    world.wait(&ret, "ended", |status| {
-        let left = world.cluster.managed().len();
-        assert!(status.status == "running" || left == 0, "{} with {left} pods", status.status);
-        status.status != "running"
-    });
+    wait_terminating(&world, &machines);
+    for (gone, machine) in (1..).zip(&machines) {
+        assert_eq!(world.status(&ret).status, "running");
+        world.cluster.remove_pod(&machine.name);
+        world.wait(&ret, "told that one more is gone", |status| {
+            let left = world.cluster.managed().len();
+            assert!(status.status == "running" || left == 0, "{} with {left} pods", status.status);
+            status.with("succeed").len() == gone
+        });
+    }
+    assert_eq!(world.wait_end(&ret).status, "complete");
 }
 
 /// peers.md, fault 4: a transient API error turned into a terminal status, or into "all machines gone".
@@ -124,14 +148,14 @@ fn fault_07_a_kill_in_the_middle_of_creates_neither_loops_nor_leaks() {
 /// peers.md, fault 8: kill -9 of the watcher while a pod is deleted: `running` for ever.
 #[test]
 fn fault_08_a_pod_that_goes_while_the_daemon_is_dead_ends_its_return() {
-    let mut world = World::build().template(Template::new("slow").annotate("sandbox.hfd/stop-delay", "700ms")).start();
-    let machines = world.bring_up("slow", 3);
+    let mut world = World::build().template(Template::new("held").fate("stuck-terminating")).start();
+    let machines = world.bring_up("held", 3);
     let ret = world.give_back(&names(&machines));
-    eventually("all are terminating", SOON, || {
-        let pods = world.cluster.pods();
-        (pods.len() == 3 && pods.iter().all(|pod| pod["metadata"]["deletionTimestamp"].is_string())).then_some(())
-    });
+    wait_terminating(&world, &machines);
     world.daemon.kill9();
+    for machine in &machines {
+        world.cluster.remove_pod(&machine.name);
+    }
     eventually("all are gone", SOON, || world.cluster.managed().is_empty().then_some(()));
     world.daemon.start_again();
     assert_eq!(world.wait_end(&ret).status, "complete");
@@ -244,12 +268,18 @@ fn fault_14_counts_are_keyed_by_verb_and_resource_never_by_pod() {
 /// peers.md, fault 15: pods created one after another; retries on 403, 409, 422; no timeouts.
 #[test]
 fn fault_15_creates_run_side_by_side_are_not_repeated_in_vain_and_time_out() {
-    let world = World::build().set("kube.call_timeout", "1s").start();
-    let delay = world.cluster.pod_fault("create", &json!({"delayMs": 300}));
-    let begun = Instant::now();
-    world.bring_up("small", 40);
-    assert!(begun.elapsed() < Duration::from_secs(8), "40 creates of 300 ms took {:?}", begun.elapsed());
-    world.cluster.end_fault(delay);
+    let mut world = World::start();
+    world.cluster.reset_counters();
+    let hang = world.cluster.pod_fault("create", &json!({"hang": true}));
+    let id = world.request("small", 40);
+    // Within less than a call may take: none of them has been answered or given up.
+    let within = Duration::from_secs(25);
+    eventually("all 40 are posted", within, || (world.cluster.count("create pods") == 40).then_some(()));
+    world.cluster.end_fault(hang);
+    world.daemon.spec().set("kube.call_timeout", "1s");
+    world.crash();
+    let end = world.wait_end(&id);
+    assert_eq!((end.status.as_str(), end.with("succeed").len()), ("complete", 40));
     for code in [403, 422] {
         world.cluster.reset_counters();
         let refuse =

@@ -1,12 +1,16 @@
 //! A thousand machines through the real scripts: consistent polls, exact ends, counted calls.
 
-use tests::{World, names};
+use tests::{World, eventually, names};
 
 /// 1,000 POST, 1,000 DELETE, one watch, none for the polls; every poll is read strictly on the way.
 #[test]
 fn a_thousand_machines_come_and_go_for_a_thousand_posts_and_deletes_and_one_watch() {
-    let world = World::build().cluster(|cluster| cluster.nodes = 10).start();
-    let before = world.cluster.counters();
+    // On a busy machine the watch is seconds late, and after five of them hfd looks at what it was told of and not shown.
+    let world = World::build().cluster(|cluster| cluster.nodes = 10).set("machines.unseen_look_after", "5m").start();
+    // The cluster counts as seen with the list; the watch comes after it.
+    let before = eventually("the watch is asked for", world.cluster.patience(), || {
+        Some(world.cluster.counters()).filter(|counters| counters.contains_key("watch pods"))
+    });
     let count = |key: &str| world.cluster.count(key) - before.get(key).copied().unwrap_or(0);
     let mut polls = 0;
     let id = world.request("small", 1_000);
@@ -31,14 +35,10 @@ fn a_thousand_machines_come_and_go_for_a_thousand_posts_and_deletes_and_one_watc
     assert_eq!(count("delete pods"), 1_000);
     assert_eq!(count("list pods"), 0);
     assert_eq!(before.get("watch pods"), Some(&1));
-    if world.cluster.is_simulated() {
-        assert_eq!((count("get pods"), count("watch pods")), (0, 0));
-    } else {
-        // A real API server under load may show a pod seconds after its creation: each such gets one look. And it ends a
-        // watch whose reader lags: that is resumed where it ended, without a list.
-        assert!(count("get pods") <= 1_000, "{} looks at 1,000 pods", count("get pods"));
-        assert!(count("watch pods") <= 50, "{} watches", count("watch pods"));
-    }
+    assert_eq!(count("get pods"), 0);
+    // A real API server under load ends a watch whose reader lags: that is resumed where it ended, without a list.
+    let more_watches = if world.cluster.is_simulated() { 0 } else { 50 };
+    assert!(count("watch pods") <= more_watches, "{} watches", count("watch pods"));
     assert_eq!(world.all_reclaims(), []);
     let history = world.cluster.history();
     assert_eq!(history.len(), 1_000);

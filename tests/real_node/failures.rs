@@ -5,16 +5,27 @@ use tests::{Template, eventually, testbed::IMAGE};
 
 use crate::world::{IDLE, NEVER, PATIENCE, RealWorld, ready_if, script};
 
-/// Long enough for a busy machine to start a container and to see it fail.
+/// Long enough for a busy machine to see what is wrong before it is told.
 const DEADLINE: &str = "15s";
 /// A deadline within which kubelet starts a crashing container three times, on a busy machine too.
 const SOME_STARTS: &str = "22s";
 
-/// Asks for one machine of the template, which must fail with a message that has all these words.
+/// Asks for one machine of the template, which must fail at its deadline with a message that has all these words.
 #[track_caller]
 fn fails(template: Template, words: &[&str]) {
+    fails_with(template, &[("machines.ready_deadline", DEADLINE)], words);
+}
+
+/// The same long before its deadline, which is longer than anything is waited for.
+#[track_caller]
+fn fails_at_once(template: Template, words: &[&str]) {
+    fails_with(template, &[], words);
+}
+
+#[track_caller]
+fn fails_with(template: Template, config: &[(&str, &str)], words: &[&str]) {
     let id = template.id().to_owned();
-    let world = RealWorld::start_with(&[template], &[("machines.ready_deadline", DEADLINE)]);
+    let world = RealWorld::start_with(&[template], config);
     let message = world.failure(&id);
     for word in words {
         assert!(message.contains(word), "{word:?} is not in the message: {message}");
@@ -89,7 +100,10 @@ fn a_command_that_the_image_does_not_have_is_named_at_the_deadline() {
 
 #[test]
 fn a_container_that_is_killed_for_its_memory_before_it_is_ready_fails_at_once() {
-    fails(once(limited(never_ready("glutton", GLUTTON), "16Mi")), &["container \"main\"", "OOMKilled (exit code 137)"]);
+    fails_at_once(
+        once(limited(never_ready("glutton", GLUTTON), "16Mi")),
+        &["container \"main\"", "OOMKilled (exit code 137)"],
+    );
 }
 
 #[test]
@@ -105,23 +119,23 @@ fn a_crash_loop_before_readiness_fails_at_the_deadline_with_the_exit_code() {
 #[test]
 fn what_a_container_says_when_it_ends_is_part_of_the_message() {
     let text = "echo 'no license server' > /dev/termination-log; exit 4";
-    fails(once(never_ready("speaking", text)), &["Error (exit code 4)", "no license server"]);
+    fails_at_once(once(never_ready("speaking", text)), &["Error (exit code 4)", "no license server"]);
 }
 
 #[test]
 fn a_container_that_ends_well_before_it_is_ready_fails_at_once() {
-    fails(once(never_ready("done", "exit 0")), &["container \"main\"", "Completed (exit code 0)"]);
+    fails_at_once(once(never_ready("done", "exit 0")), &["container \"main\"", "Completed (exit code 0)"]);
 }
 
 #[test]
 fn a_container_that_ends_badly_before_it_is_ready_fails_at_once() {
-    fails(once(never_ready("broken", "exit 3")), &["container \"main\"", "Error (exit code 3)"]);
+    fails_at_once(once(never_ready("broken", "exit 3")), &["container \"main\"", "Error (exit code 3)"]);
 }
 
 #[test]
 fn an_init_container_that_fails_for_good_is_named_at_once() {
     let template = once(script("unprepared", IDLE)).pod("/spec/initContainers", init_container("exit 6"));
-    fails(template, &["container \"setup\"", "Error (exit code 6)"]);
+    fails_at_once(template, &["container \"setup\"", "Error (exit code 6)"]);
 }
 
 #[test]

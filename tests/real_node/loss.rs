@@ -67,8 +67,11 @@ fn a_container_that_kubelet_starts_again_costs_no_machine() {
 
 #[test]
 fn a_pod_that_runs_out_of_its_active_deadline_is_wanted_back() {
-    let world = RealWorld::start(&[script("short", IDLE).pod("/spec/activeDeadlineSeconds", json!(8))]);
+    let world = RealWorld::start(&[script("short", IDLE)]);
     let name = world.bring_up("short", 1).remove(0).name;
+    // Given to it when it is ready: its time counts from its start, and a start may take longer.
+    let patch = json!({"spec": {"activeDeadlineSeconds": 1}}).to_string();
+    world.kubectl(&["patch", "pod", &name, "--namespace", world.ground.namespace(), "--patch", &patch]);
     assert_eq!(world.wait_reclaim(&name), 0);
     let described = world.hfctl(&["describe", "machine", &name]);
     assert!(described.contains("DeadlineExceeded"), "{described}");
@@ -89,14 +92,18 @@ fn a_pod_that_someone_deletes_before_it_is_ready_fails_at_once() {
 
 #[test]
 fn a_pod_that_someone_deletes_after_it_was_ready_is_wanted_back_with_its_grace() {
-    let stubborn = script("stubborn", "trap '' TERM; while :; do sleep 0.1; done")
-        .pod("/spec/terminationGracePeriodSeconds", json!(6));
+    // It does not end before it is told to by the file.
+    let text = "trap '' TERM; until [ -e /state/end ]; do sleep 0.1; done";
+    let stubborn = ends_on_demand("stubborn", 0)
+        .pod("/spec/containers/0/command", json!(["/bin/sh", "-c", text]))
+        .pod("/spec/terminationGracePeriodSeconds", json!(300));
     let world = RealWorld::start(&[stubborn]);
     let name = world.bring_up("stubborn", 1).remove(0).name;
     world.delete_pod(&name);
     let grace = world.wait_reclaim(&name);
-    assert!((1..=6).contains(&grace), "{grace} s of grace of 6");
+    assert!((200..=300).contains(&grace), "{grace} s of grace of 300");
     assert!(world.pod(&name).is_some(), "the pod has its grace");
+    world.run(&name, "touch /state/end");
     eventually("the machine is lost when its pod is gone", PATIENCE, || {
         (world.reclaim(&name) == Some(0)).then_some(())
     });

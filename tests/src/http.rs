@@ -13,7 +13,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use ureq::{
     Agent, Body,
-    http::{self, HeaderMap, Request},
+    http::{
+        self, HeaderMap, HeaderValue, Request,
+        header::{ACCEPT, AUTHORIZATION},
+    },
     tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig},
 };
 
@@ -166,6 +169,22 @@ impl Endpoint {
             bail!("{method} {path}: {} {}", response.code, String::from_utf8_lossy(&response.body));
         }
         response.json()
+    }
+
+    /// Makes a GET with this `Accept` header.
+    ///
+    /// # Errors
+    /// When the connection breaks or the answer is not HTTP.
+    pub fn get_accepting(&self, path: &str, accept: &str) -> Result<Response> {
+        let mut fields = HeaderMap::new();
+        fields.insert(ACCEPT, HeaderValue::from_str(accept)?);
+        if let Some(token) = &self.token {
+            fields.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}"))?);
+        }
+        let (head, body) = self.pass("GET", path, &fields, b"").with_context(|| format!("GET {path}"))?.into_parts();
+        let body = body.into_with_config().limit(LARGEST_ANSWER).read_to_vec();
+        let body = body.with_context(|| format!("GET {path}: the answer's body"))?;
+        Ok(Response { code: head.status.as_u16(), headers: head.headers, body })
     }
 
     /// Opens a watch (a GET whose answer is a stream of JSON lines) and gives its events as they come. The stream ends

@@ -153,13 +153,14 @@ fn the_status_does_not_say_that_the_cluster_was_seen_before_its_pods_are_listed(
     let mut world = World::start();
     world.bring_up("small", 1);
     world.daemon.terminate();
-    let late = json!({"verb": "list", "resource": "pods", "count": 1, "action": {"delayMs": 2000}});
-    world.cluster.fault(&late);
+    let no_list = json!({"status": {"code": 503, "reason": "ServiceUnavailable", "message": "not yet"}});
+    world.cluster.pod_fault("list", &no_list);
     world.daemon.start_again();
     let status = eventually("the namespace is known to be ours", SOON, || {
         world.daemon.status().filter(|status| status["state"] != "starting")
     });
     assert_eq!((&status["kube"]["synced"], &status["ready"]), (&json!(false), &json!(false)), "{status}");
+    world.cluster.end_faults();
     world.wait_synced();
     assert_eq!(world.status("unknownaaaaaaaaa").status, "complete_with_error");
 }

@@ -130,14 +130,17 @@ fn a_create_in_flight_when_connections_break_is_looked_for_before_it_is_repeated
     let gate = Gate::open(site, &file).expect("a gate opens on loopback");
     world.daemon.spec().kubeconfig = file;
     world.crash();
-    // Not synchronisation: creates are in flight for long enough that the break strikes them.
-    world.cluster.pod_fault("create", &json!({"delayMs": 150}));
+    // Ten never get an answer, so that the break strikes them whenever it comes; of the others the server may have made
+    // some, or makes them before it has given up on them.
+    world.cluster.fault(&json!({"verb": "create", "resource": "pods", "count": 10, "action": {"hang": true}}));
+    world.cluster.pod_fault("create", &json!({"delayMs": 1500}));
     let id = world.request("small", 20);
     let broken = eventually("creates are in flight", SOON, || {
         let now = gate.now();
         (in_flight_at(&gate.calls(), now).len() >= 5).then_some(now)
     });
     wire.reset_all();
+    world.cluster.end_faults();
     let end = world.wait_end(&id);
     assert_eq!((end.status.as_str(), end.with("succeed").len()), ("complete", 20));
     let calls = gate.calls();

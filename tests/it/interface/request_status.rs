@@ -1,8 +1,8 @@
 //! `interface.md`, "getRequestStatus": the tables, row by row.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{Template, Verb, World, eventually, holds_for};
 
 /// interface.md, table: not created yet -> executing, running, no id, no address, and an integer launch time.
@@ -38,16 +38,21 @@ fn a_pending_machine_executes_under_its_pods_uid() {
 fn a_running_machine_that_is_not_ready_executes_until_the_deadline() {
     let world = World::build()
         .template(Template::new("cold").fate("never-ready"))
-        .set("machines.ready_deadline", "10s")
+        .template(Template::new("brief").fate("never-ready").field("readyDeadlineSeconds", json!(10)))
         .start();
-    let id = world.request("cold", 1);
-    eventually("the pod runs", Duration::from_secs(20), || {
-        let name = world.status(&id).only().name.clone();
+    let begun = Instant::now();
+    let (cold, brief) = (world.request("cold", 1), world.request("brief", 1));
+    let name = world.status(&cold).only().name.clone();
+    eventually("the pod runs", world.cluster.patience(), || {
         world.cluster.pod(&name).filter(|pod| pod["status"]["phase"] == "Running")
     });
-    assert_eq!(world.status(&id).only().result, "executing");
-    world.wait_end(&id).failure();
-    world.wait_no_pods();
+    assert_eq!(world.status(&cold).only().result, "executing");
+    world.wait_end(&brief).failure();
+    assert!(begun.elapsed() >= Duration::from_millis(9_900), "too early: {:?}", begun.elapsed());
+    eventually("only the failed one is deleted", world.cluster.patience(), || {
+        (world.cluster.managed() == [name.as_str()]).then_some(())
+    });
+    assert_eq!(world.status(&cold).only().result, "executing");
 }
 
 /// interface.md, table: Ready with an address -> succeed, running; the pod's name is the host's name.
@@ -63,26 +68,51 @@ fn a_ready_machine_succeeds_with_address_and_launch_time() {
 /// interface.md, table: exited, failed, killed for memory, image not pulled, crash looping -> fail with its reason.
 #[test]
 fn pods_that_can_not_become_ready_fail_with_a_reason_a_person_can_act_on() {
+    // The first three end by themselves, the others at their deadline.
     let fates = [
-        ("exit-0", "exit-0", &["0"][..]),
-        ("exit-3", "exit-3", &["3"][..]),
-        ("oom", "oom", &["oom"][..]),
-        ("pull", "image-pull-failure", &["image"][..]),
-        ("loop", "crash-loop", &["crashloop"][..]),
-        ("full", "never-scheduled", &["unschedulable", "nodes"][..]),
+        ("exit-0", "exit-0", 300, &["0"][..]),
+        ("exit-3", "exit-3", 300, &["3"][..]),
+        ("oom", "oom", 300, &["oom"][..]),
+        ("pull", "image-pull-failure", 10, &["image"][..]),
+        ("loop", "crash-loop", 10, &["crashloop"][..]),
+        ("full", "never-scheduled", 10, &["unschedulable", "nodes"][..]),
     ];
-    let mut build = World::build().set("machines.ready_deadline", "10s");
-    for (id, fate, _) in fates {
-        build = build.template(Template::new(id).fate(fate));
+    let mut build = World::build();
+    for (id, fate, deadline, _) in fates {
+        build = build.template(Template::new(id).fate(fate).field("readyDeadlineSeconds", json!(deadline)));
     }
-    let world = build.start();
-    let requests = fates.map(|(id, _, words)| (world.request(id, 1), id, words));
-    for (request, id, words) in requests {
-        let reason = world.wait_end(&request).failure();
+    let mut world = build.start();
+    let check = |world: &World, request: &str, id: &str, words: &[&str]| {
+        let reason = world.wait_end(request).failure();
         let said = words.iter().any(|word| reason.replace(['-', ' '], "").contains(word));
         assert!(said, "{id}: none of {words:?} in {reason:?}");
+    };
+    for (id, _, _, words) in &fates[..3] {
+        check(&world, &world.request(id, 1), id, words);
     }
     world.wait_no_pods();
+
+    let requests: Vec<String> = fates[3..].iter().map(|(id, ..)| world.request(id, 1)).collect();
+    // hfd sees them next when they are as they will stay, however long that takes.
+    eventually("all are made", world.cluster.patience(), || (world.cluster.managed().len() == 3).then_some(()));
+    world.daemon.kill9();
+    eventually("they are as they will stay", world.cluster.patience(), || {
+        world.cluster.pods().iter().all(is_stuck).then_some(())
+    });
+    world.daemon.start_again();
+    for (request, (id, _, _, words)) in requests.iter().zip(&fates[3..]) {
+        check(&world, request, id, words);
+    }
+    world.wait_no_pods();
+}
+
+/// Whether a pod waits for its image or its next try, or has no node.
+fn is_stuck(pod: &Value) -> bool {
+    let status = &pod["status"];
+    let waits = status["containerStatuses"][0]["state"]["waiting"]["reason"].as_str();
+    let conditions = status["conditions"].as_array();
+    let unplaced = |one: &Value| one["type"] == "PodScheduled" && one["status"] == "False";
+    waits.is_some_and(|why| why.ends_with("BackOff")) || conditions.is_some_and(|all| all.iter().any(unplaced))
 }
 
 /// interface.md, table: deleted by someone before the request was terminal -> fail, and not created again.
@@ -210,18 +240,23 @@ fn answers_come_in_input_order_and_an_unknown_id_spoils_none() {
 /// interface.md, return request: executing and shutting-down until the pod is gone, then succeed and terminated.
 #[test]
 fn a_return_executes_until_the_pod_is_gone() {
-    let world = World::build().template(Template::new("slow").annotate("sandbox.hfd/stop-delay", "1500ms")).start();
-    let machine = world.bring_up("slow", 1).remove(0);
+    let world = World::build().template(Template::new("held").fate("stuck-terminating")).start();
+    let machine = world.bring_up("held", 1).remove(0);
     let ret = world.give_back(&[&machine.name]);
-    let first = world.status(&ret);
-    assert_eq!(first.status, "running");
-    assert_eq!((first.only().result.as_str(), first.only().status.as_str()), ("executing", "shutting-down"));
-    let end = world.wait(&ret, "ended", |status| {
-        let there = world.cluster.pod(&machine.name).is_some();
-        // The pod may go between the answer and the look, never the other way round.
-        assert!(status.status == "running" || !there, "told as gone while it is there");
-        status.status != "running"
+    let is_executing = || {
+        let told = world.status(&ret);
+        let machine = told.only();
+        (told.status.as_str(), machine.result.as_str(), machine.status.as_str())
+            == ("running", "executing", "shutting-down")
+    };
+    assert!(is_executing(), "{:#?}", world.status(&ret));
+    eventually("its pod is being deleted", world.cluster.patience(), || {
+        let pod = world.cluster.pod(&machine.name).expect("it stays until it is forced");
+        pod["metadata"]["deletionTimestamp"].is_string().then_some(())
     });
+    holds_for("it executes while its pod is there", Duration::from_millis(500), is_executing);
+    world.cluster.remove_pod(&machine.name);
+    let end = world.wait_end(&ret);
     assert_eq!((end.only().result.as_str(), end.only().status.as_str()), ("succeed", "terminated"));
 }
 

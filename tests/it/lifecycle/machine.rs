@@ -10,20 +10,23 @@ const SOON: Duration = Duration::from_secs(20);
 /// lifecycle.md 3: ready latches; a readiness flap changes nothing, before the request's end and after.
 #[test]
 fn readiness_latches() {
-    let world = World::build().template(Template::new("flaps")).set("machines.ready_deadline", "10s").start();
-    let fault =
-        world.cluster.fault(&json!({"verb": "create", "resource": "pods", "count": 1, "action": {"delayMs": 4000}}));
+    let world = World::build().template(Template::new("flaps")).start();
+    // The first create is done, the other one not before the fault has ended.
+    world.cluster.fault(&json!({"verb": "create", "resource": "pods", "count": 1, "action": {"hang": false}}));
+    world
+        .cluster
+        .pod_fault("create", &json!({"status": {"code": 503, "reason": "ServiceUnavailable", "message": "not yet"}}));
     let id = world.request("flaps", 2);
     let ready = world.wait(&id, "one ready", |status| status.with("succeed").len() == 1);
     let name = ready.with("succeed")[0].name.clone();
     world.cluster.set_pod(&name, &json!({"ready": false}));
     let begun = Instant::now();
+    world.cluster.end_faults();
     let end = world.wait(&id, "ended", |status| {
         assert!(status.machines.iter().any(|machine| machine.name == name && machine.result == "succeed"));
         status.status != "running"
     });
     assert_eq!(end.status, "complete", "after {:?}: {end:#?}", begun.elapsed());
-    world.cluster.end_fault(fault);
     holds_for("nothing is reclaimed", Duration::from_millis(300), || world.all_reclaims().is_empty());
     assert!(world.cluster.pod(&name).is_some());
 }
@@ -51,7 +54,7 @@ fn a_machine_that_is_never_scheduled_fails_at_its_deadline_in_the_schedulers_wor
 #[test]
 fn blind_time_extends_the_deadline() {
     let world = World::build()
-        .template(Template::new("slow").annotate("sandbox.hfd/start-delay", "1s"))
+        .template(Template::new("slow").annotate("sandbox.hfd/start-delay", "8s"))
         .set("machines.ready_deadline", "10s")
         .set("kube.fresh_within", "1s")
         .start();
@@ -128,16 +131,25 @@ fn pods_of_failed_machines_are_deleted() {
 /// lifecycle.md 3: lost pods are deleted after HostFactory returned them, or after a while, so that logs can be read.
 #[test]
 fn pods_of_lost_machines_stay_for_a_while() {
-    let world = World::build()
-        .template(Template::new("dies").fate("exit-3").annotate("sandbox.hfd/fate-after", "1s"))
-        .set("machines.keep_lost_for", "4s")
+    let mut world = World::build()
+        .template(
+            Template::new("dies")
+                .annotate("sandbox.hfd/fate-after", "100ms")
+                .pod("/spec/restartPolicy", json!("Never")),
+        )
+        .set("machines.keep_lost_for", "1h")
         .start();
     let machines = world.bring_up("dies", 2);
+    for machine in &machines {
+        world.cluster.set_pod(&machine.name, &json!({"fate": "exit-3"}));
+    }
     eventually("both losses are told", SOON, || (world.all_reclaims().len() == 2).then_some(()));
     let ret = world.give_back(&[machines[0].name.as_str()]);
     assert_eq!(world.wait_end(&ret).status, "complete");
     assert!(world.cluster.pod(&machines[0].name).is_none());
     assert!(world.cluster.pod(&machines[1].name).is_some(), "deleted before its time");
+    world.daemon.spec().set("machines.keep_lost_for", "1s");
+    world.crash();
     world.wait_no_pods();
 }
 

@@ -156,11 +156,17 @@ fn an_unknown_name_executes_while_the_cluster_was_never_seen() {
 #[test]
 fn a_former_providers_pod_is_deleted_when_hostfactory_returns_it_by_name() {
     let world = World::start();
-    world.cluster.create_pod("old-host-1", &old_providers_labels(), &json!({"sandbox.hfd/stop-delay": "1s"}));
+    let stuck = json!({"sandbox.hfd/fate": "stuck-terminating"});
+    world.cluster.create_pod("old-host-1", &old_providers_labels(), &stuck);
     world.cluster.create_pod("old-host-2", &old_providers_labels(), &json!({}));
+    // A pod that no node has yet would go at once.
+    let pod = |name: &str| world.cluster.pod(name).expect("nobody but hfd deletes it");
+    eventually("it runs", SOON, || (pod("old-host-1")["status"]["phase"] == "Running").then_some(()));
     let ret = world.give_back(&["old-host-1"]);
-    let first = world.status(&ret);
-    assert_eq!(first.status, "running", "{first:#?}");
+    let is_deleted = || pod("old-host-1")["metadata"]["deletionTimestamp"].is_string();
+    eventually("it is deleted", SOON, || is_deleted().then_some(()));
+    holds_for("it is followed", Duration::from_millis(300), || world.status(&ret).status == "running");
+    world.cluster.remove_pod("old-host-1");
     assert_eq!(world.wait_end(&ret).status, "complete");
     assert_eq!(world.cluster.pod_names(), ["old-host-2"]);
 }

@@ -95,21 +95,20 @@ fn a_create_whose_answer_was_lost_is_found_to_be_ours() {
 #[test]
 fn a_name_taken_by_a_stranger_fails_and_the_stranger_stays() {
     let world = World::start();
-    let hold = world.cluster.pod_fault(
-        "create",
-        &json!({"status": {"code": 429, "reason": "TooManyRequests", "message": "wait", "retryAfter": 1}}),
-    );
+    // Of hfd alone, and until the stranger has the name.
+    let wait = json!({"code": 429, "reason": "TooManyRequests", "message": "wait", "retryAfter": 1});
+    let hold = world.cluster.fault(&json!({"verb": "create", "resource": "pods", "labelContains": "managed-by=hfd",
+        "action": {"status": wait}}));
     let id = world.request("small", 2);
     let name = world.status(&id).machines[0].name.clone();
-    world.cluster.end_fault(hold);
-    // The test may come second to the name: then the machine is its own and the scene is not set.
     let response = world.cluster.endpoint().call(
         "POST",
         &format!("/api/v1/namespaces/{}/pods", world.cluster.namespace()),
         Some(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "stranger"}},
             "spec": {"containers": [{"name": "main", "image": "registry.example/other:1"}]}})),
     );
-    assert_eq!(response.expect("the API answers").code, 201, "the daemon was faster than its back-off allows");
+    assert_eq!(response.expect("the API answers").code, 201, "the stranger has the name");
+    world.cluster.end_fault(hold);
     let end = world.wait_end(&id);
     assert_eq!((end.with("succeed").len(), end.with("fail").len()), (1, 1), "{end:#?}");
     let ret = world.give_back(&[&name]);

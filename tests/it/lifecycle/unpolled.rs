@@ -1,9 +1,12 @@
 //! `lifecycle.md` 9, "Requests that nobody knows".
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::{Verb, World, eventually, holds_for};
+
+/// `requests.never_polled_cancel` of [`quick`].
+const CANCELLED_AFTER: Duration = Duration::from_secs(3);
 
 fn quick() -> World {
     World::build().set("requests.never_polled_warn", "1s").set("requests.never_polled_cancel", "3s").start()
@@ -12,7 +15,8 @@ fn quick() -> World {
 /// lifecycle.md 9: never polled while others are: first a warning, then cancelled as a return would.
 #[test]
 fn a_request_that_nobody_polls_while_others_are_polled_is_warned_of_and_cancelled() {
-    let world = quick();
+    let mut world =
+        World::build().set("requests.never_polled_warn", "1s").set("requests.never_polled_cancel", "1h").start();
     let polled = world.request("small", 1);
     let forgotten = world.request("small", 2);
     let said = eventually("the warning", Duration::from_secs(20), || {
@@ -21,6 +25,9 @@ fn a_request_that_nobody_polls_while_others_are_polled_is_warned_of_and_cancelle
         said.contains(&forgotten).then_some(said)
     });
     assert!(said.contains("poll") || said.contains("asked"), "{said}");
+    eventually("all pods are there", Duration::from_secs(20), || (world.cluster.managed().len() == 3).then_some(()));
+    world.daemon.spec().set("requests.never_polled_cancel", "3s");
+    world.crash();
     eventually("its pods are gone", Duration::from_secs(30), || {
         world.status(&polled);
         (world.cluster.managed().len() == 1).then_some(())
@@ -37,13 +44,23 @@ fn a_new_request_is_given_its_whole_time_after_long_polling_of_others() {
         world.status(&polled);
         true
     });
-    let fresh = world.request("small", 2);
-    holds_for("it is not cancelled early", Duration::from_millis(1_500), || {
-        world.status(&polled);
+    let is_cancelled = |id: &str| {
         let list = world.hfctl_json(&["get", "requests"]);
         let items = list["items"].as_array().expect("a list");
-        let entry = items.iter().find(|entry| entry["requestId"] == fresh.as_str()).expect("it is listed");
-        !entry["message"].as_str().unwrap_or_default().contains("cancel")
+        let entry = items.iter().find(|entry| entry["requestId"] == id).expect("it is listed");
+        entry["message"].as_str().unwrap_or_default().contains("cancel")
+    };
+    let fresh = eventually("a new one is asked about within its time", Duration::from_secs(60), || {
+        let accepted = Instant::now();
+        let fresh = world.request("small", 2);
+        while accepted.elapsed() < Duration::from_millis(1_500) {
+            world.status(&polled);
+            let is_right = !is_cancelled(&fresh) || accepted.elapsed() >= CANCELLED_AFTER;
+            assert!(is_right, "cancelled within {:?}", accepted.elapsed());
+        }
+        world.status(&fresh);
+        // On a machine that was busy with other things its time may be over by now, and nothing can be said of it.
+        (accepted.elapsed() < CANCELLED_AFTER).then_some(fresh)
     });
     assert_eq!(world.wait_end(&fresh).status, "complete");
 }

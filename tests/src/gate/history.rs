@@ -20,8 +20,10 @@ use crate::http::Endpoint;
 const WATCH_SECONDS: u32 = 30;
 /// Pause after a watch that could not be opened.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longest wait for the watch to catch up.
-const CATCH_UP: Duration = Duration::from_secs(10);
+/// Longest wait for the watch to catch up: shorter than any client's patience with an answer.
+const CATCH_UP: Duration = Duration::from_secs(50);
+/// Of each pod its metadata alone: a thousand whole ones with every reading would keep the watch from catching up.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 #[derive(Debug, Default)]
 struct Name {
@@ -165,7 +167,11 @@ impl History {
 
     /// Waits until the watch has seen what the server knows now.
     fn catch_up(&self) -> Result<()> {
-        let now = self.admin.json("GET", &self.pods, None)?;
+        let now = self.admin.get_accepting(&self.pods, METADATA)?;
+        if now.code != 200 {
+            bail!("GET {}: {} {}", self.pods, now.code, String::from_utf8_lossy(&now.body));
+        }
+        let now = now.json()?;
         let (version, there) = (version_of(&now)?, present(&now));
         let behind = |record: &mut Record| record.is_behind(version, &there);
         let waited = self.grown.wait_timeout_while(self.record(), CATCH_UP, behind);
