@@ -25,7 +25,7 @@ pub(crate) async fn watchdog(notifier: &Notifier, engine: &EngineHandle, journal
         let journal = journal.commit(Vec::new(), false).await;
         !matches!(engine, Err(Refusal::Stopping)) && journal.is_ok()
     };
-    feed(period, is_alive, || notifier.alive()).await
+    feed(period, is_alive, || notifier.alive()).await;
 }
 
 /// Asks every `period`, half of what the service manager waits. Without an answer it asks again soon: a disk that was
