@@ -72,12 +72,7 @@ fn nothing_is_created_before_the_request_is_durable() {
 fn nothing_is_deleted_before_the_return_is_durable() {
     let mut world = World::new();
     let id = world.request_ready(1);
-    let new = crate::ledger::NewReturn {
-        id: world.fresh_id(),
-        machines: vec![crate::ledger::ReturnedMachine { name: machine(id, 0).to_string().into(), machine_id: None }],
-        key: None,
-        caller: crate::request::Caller::default(),
-    };
+    let new = return_of(&mut world, machine(id, 0));
     world.step(|ledger, ctx| ledger.return_machines(ctx, new)).expect("accepted");
     assert!(world.step(|ledger, ctx| ledger.next_call(ctx)).is_none());
     world.commit();
@@ -131,12 +126,7 @@ fn only_a_return_uses_the_room_that_is_kept_for_returns_and_it_does_not_end_the_
     world.step(|ledger, ctx| ledger.probe_disk(ctx));
     assert!(!world.ledger.take_batch().uses_reserve, "the look for room");
     world.ledger.roll_back(world.now);
-    let new = crate::ledger::NewReturn {
-        id: world.fresh_id(),
-        machines: vec![crate::ledger::ReturnedMachine { name: machine(id, 0).to_string().into(), machine_id: None }],
-        key: None,
-        caller: crate::request::Caller::default(),
-    };
+    let new = return_of(&mut world, machine(id, 0));
     world.step(|ledger, ctx| ledger.return_machines(ctx, new)).expect("accepted");
     let batch = world.ledger.take_batch();
     assert!(batch.uses_reserve, "a return");
@@ -195,4 +185,13 @@ fn a_second_return_joins_the_first() {
     assert_eq!(world.told_return(first), "Complete: succeed 1");
     assert_eq!(world.told_return(second), "Complete: succeed 1");
     assert_eq!(world.count_sent("DELETE"), 1);
+}
+
+fn return_of(world: &mut World, name: crate::id::MachineName) -> crate::ledger::NewReturn {
+    crate::ledger::NewReturn {
+        id: world.fresh_id(),
+        machines: vec![crate::ledger::ReturnedMachine { name: name.to_string().into(), machine_id: None }],
+        key: None,
+        caller: crate::request::Caller::default(),
+    }
 }
