@@ -60,6 +60,7 @@ impl Ledger {
     /// The batch is durable: what it says may be told and acted upon.
     pub fn committed(&mut self, ctx: Ctx<'_>, batch: &Batch) {
         // What may use the room that is kept for returns does not tell whether there is other.
+        let has_room_again = self.disk_full && !batch.uses_reserve;
         self.disk_full &= batch.uses_reserve;
         let bound_before = self.durable_meta.namespace;
         if let Some(meta) = &batch.meta {
@@ -87,6 +88,11 @@ impl Ledger {
             || batch.returns.iter().any(|(_, request)| request.is_none());
         if forgotten {
             self.drop_forgotten();
+        }
+        if has_room_again {
+            // Whatever commit it was that found room: what the undone ones had seen is seen again.
+            self.observe_all(ctx);
+            self.plan_names(ctx);
         }
     }
 

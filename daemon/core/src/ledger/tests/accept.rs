@@ -114,6 +114,25 @@ fn a_fact_whose_commit_failed_is_seen_again() {
     assert_eq!(world.told(id), "Complete: succeed 1");
 }
 
+/// Something else may be committed before room is looked for.
+#[test]
+fn a_fact_whose_commit_failed_is_seen_again_with_the_first_commit_that_has_room() {
+    let mut world = World::new();
+    let id = world.request(2);
+    let turn_ready = |world: &mut World, ordinal| {
+        let pod = world.cluster.get_mut(&machine(id, ordinal)).expect("it is created");
+        (pod.ready, pod.ip) = (true, Some([10, 0, 0, 1].into()));
+        world.deliver();
+    };
+    turn_ready(&mut world, 0);
+    let _batch = world.ledger.take_batch();
+    world.ledger.roll_back(world.now);
+    turn_ready(&mut world, 1);
+    world.settle();
+    assert!(!world.ledger.is_disk_full());
+    assert_eq!(world.told(id), "Complete: succeed 2");
+}
+
 /// The room that is kept for returns is not spent on finding out whether there is other room, and that it was used does
 /// not say that there is.
 #[test]
