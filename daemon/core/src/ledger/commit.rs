@@ -16,7 +16,11 @@ impl Ledger {
     /// Takes what must become durable now. Follow it with [`Self::committed`] or [`Self::roll_back`] before the next.
     pub fn take_batch(&mut self) -> Batch {
         let dirty = std::mem::take(&mut self.dirty);
-        let is_return = !(dirty.returns.is_empty() && dirty.entries.is_empty());
+        let is_new_return = dirty.returns.iter().any(|id| self.returns.committed(*id).is_none());
+        let is_end_of_return = !(dirty.returns.is_empty() && dirty.entries.is_empty());
+        // The look for room takes ends of returns along: they may come all the time, and are seen again.
+        let is_look = self.disk_full && dirty.meta;
+        let is_return = is_new_return || (is_end_of_return && !is_look);
         let mut batch = Batch { uses_reserve: is_return && dirty.accepted.is_empty(), ..Batch::default() };
         batch.changes.extend(dirty.manifests.into_iter().map(|(hash, body)| Change::Manifest { hash, body }));
         let requests = |id: &RequestId| self.requests.get(*id).cloned();
