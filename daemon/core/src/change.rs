@@ -65,8 +65,7 @@ pub struct Batch {
     pub(crate) meta: Option<Meta>,
     /// Machine requests accepted in this batch.
     pub(crate) accepted: Vec<RequestId>,
-    /// Something of a return and no new machine request: may use the disk reserve (`lifecycle.md` 11). What is neither
-    /// waits for room: it is seen again.
+    /// Only returns and facts, no new machine request: may use the disk reserve (`lifecycle.md` 11).
     pub uses_reserve: bool,
 }
 

@@ -51,8 +51,7 @@ impl Engine {
                 });
                 // What a return covers is no longer asked for by us once the return is acknowledged.
                 self.publish_view();
-                // A return that went into the reserve's room does not say that there is any.
-                self.probe_disk_at = self.ledger.is_disk_full().then(|| self.started.elapsed() + PROBE_DISK_EVERY);
+                self.probe_disk_at = None;
                 if !waiting.is_empty() {
                     crash_point::pass(Point::BeforeReply);
                     self.told = true;

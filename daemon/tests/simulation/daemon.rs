@@ -298,7 +298,7 @@ impl World {
         let ctx = Ctx { now: self.mono(&daemon), pods: &daemon.cache };
         let published = &daemon.published;
         let waiting = daemon.commits.durable(&mut daemon.ledger, ctx, |batch| published.publish(batch));
-        daemon.probe_disk_at = daemon.ledger.is_disk_full().then_some(self.now + PROBE_DISK_EVERY);
+        daemon.probe_disk_at = None;
         self.daemon = Some(daemon);
         self.publish_view();
         for waiting in waiting {

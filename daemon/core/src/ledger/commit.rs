@@ -16,12 +16,7 @@ impl Ledger {
     /// Takes what must become durable now. Follow it with [`Self::committed`] or [`Self::roll_back`] before the next.
     pub fn take_batch(&mut self) -> Batch {
         let dirty = std::mem::take(&mut self.dirty);
-        let is_new_return = dirty.returns.iter().any(|id| self.returns.committed(*id).is_none());
-        let is_end_of_return = !(dirty.returns.is_empty() && dirty.entries.is_empty());
-        // The look for room takes ends of returns along: they may come all the time, and are seen again.
-        let is_look = self.disk_full && dirty.meta;
-        let is_return = is_new_return || (is_end_of_return && !is_look);
-        let mut batch = Batch { uses_reserve: is_return && dirty.accepted.is_empty(), ..Batch::default() };
+        let mut batch = Batch { uses_reserve: dirty.accepted.is_empty(), ..Batch::default() };
         batch.changes.extend(dirty.manifests.into_iter().map(|(hash, body)| Change::Manifest { hash, body }));
         let requests = |id: &RequestId| self.requests.get(*id).cloned();
         batch.changes.extend(dirty.headers.iter().filter_map(requests).map(Change::Request));
@@ -63,9 +58,7 @@ impl Ledger {
 
     /// The batch is durable: what it says may be told and acted upon.
     pub fn committed(&mut self, ctx: Ctx<'_>, batch: &Batch) {
-        // What may use the room that is kept for returns does not tell whether there is other.
-        let has_room_again = self.disk_full && !batch.uses_reserve;
-        self.disk_full &= batch.uses_reserve;
+        let has_room_again = std::mem::take(&mut self.disk_full);
         let bound_before = self.durable_meta.namespace;
         if let Some(meta) = &batch.meta {
             self.durable_meta = meta.clone();

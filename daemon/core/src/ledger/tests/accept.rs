@@ -133,35 +133,6 @@ fn a_fact_whose_commit_failed_is_seen_again_with_the_first_commit_that_has_room(
     assert_eq!(world.told(id), "Complete: succeed 2");
 }
 
-/// The room that is kept for returns is not spent on finding out whether there is other room, and that it was used does
-/// not say that there is.
-#[test]
-fn only_a_return_uses_the_room_that_is_kept_for_returns_and_it_does_not_end_the_full_disk() {
-    let mut world = World::new();
-    let id = world.request_ready(1);
-    world.try_request(1, None, None).expect("accepted");
-    assert!(!world.ledger.take_batch().uses_reserve, "a request");
-    world.ledger.roll_back(world.now);
-    world.step(|ledger, ctx| ledger.probe_disk(ctx));
-    assert!(!world.ledger.take_batch().uses_reserve, "the look for room");
-    world.ledger.roll_back(world.now);
-    let new = return_of(&mut world, machine(id, 0));
-    world.step(|ledger, ctx| ledger.return_machines(ctx, new)).expect("accepted");
-    let batch = world.ledger.take_batch();
-    assert!(batch.uses_reserve, "a return");
-    world.step(|ledger, ctx| ledger.committed(ctx, &batch));
-    assert!(world.ledger.is_disk_full());
-    let call = world.step(|ledger, ctx| ledger.next_call(ctx)).expect("the delete");
-    assert!(matches!(call.action, crate::ledger::Action::Delete { .. }));
-    world.cluster.remove(&machine(id, 0));
-    world.deliver();
-    world.step(|ledger, ctx| ledger.probe_disk(ctx));
-    let batch = world.ledger.take_batch();
-    assert!(!batch.uses_reserve, "the look for room with the end of a returned machine");
-    world.step(|ledger, ctx| ledger.committed(ctx, &batch));
-    assert!(!world.ledger.is_disk_full(), "there is room");
-}
-
 #[test]
 fn a_return_of_names_that_no_pod_can_have_ends_at_once() {
     let mut world = World::new();

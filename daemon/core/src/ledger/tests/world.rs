@@ -454,9 +454,6 @@ impl World {
         self.now.wall += i64::try_from(seconds).expect("a short time");
         let polled = Some(self.now.mono);
         self.step(|ledger, ctx| ledger.tick(ctx, polled));
-        if self.ledger.is_disk_full() {
-            self.step(|ledger, ctx| ledger.probe_disk(ctx));
-        }
         self.commit();
     }
 
