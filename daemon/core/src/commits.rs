@@ -69,9 +69,7 @@ impl<W> Commits<W> {
 
     /// Begins a commit when there is something to commit and none is in flight.
     pub fn begin(&mut self, ledger: &mut Ledger, now: Duration) -> Option<Order> {
-        if self.is_in_flight() || !ledger.has_changes() {
-            return None;
-        }
+        self.due(ledger)?;
         self.begun_at = now;
         let mut batch = ledger.take_batch();
         let order = Order { changes: std::mem::take(&mut batch.changes), use_reserve: batch.uses_reserve };

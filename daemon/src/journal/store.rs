@@ -339,14 +339,13 @@ fn settle(connection: &Connection, path: &Path, log: &Path, reserve: &Reserve) -
     let io = |source| OpenError::Io { action: "settle", path: path.to_owned(), source };
     let copied = has_room_to_copy(connection, path, reserve)
         .and_then(|has_room| if has_room { empty_log(connection).map(|()| true) } else { Ok(false) });
-    match copied {
-        Ok(true) => {}
+    let is_copied = match copied {
+        Err(error) if matches!(CommitError::from_sqlite(&error, directory_of(path)), CommitError::Full(_)) => false,
+        copied => copied.map_err(|error| OpenError::from_sqlite(path, "settle", error))?,
+    };
+    if !is_copied {
         // No room to copy it. Then its writes did not fail by the disk, and an fsync of the log itself is enough.
-        Ok(false) => File::open(log).and_then(|file| file.sync_all()).map_err(io)?,
-        Err(error) if matches!(CommitError::from_sqlite(&error, directory_of(path)), CommitError::Full(_)) => {
-            File::open(log).and_then(|file| file.sync_all()).map_err(io)?;
-        }
-        Err(error) => return Err(OpenError::from_sqlite(path, "settle", error)),
+        File::open(log).and_then(|file| file.sync_all()).map_err(io)?;
     }
     file_system::sync_directory(directory_of(path)).map_err(io)
 }

@@ -265,6 +265,13 @@ mod tests {
         json!({"metadata": {"name": name, "uid": uid, "resourceVersion": version.to_string()}})
     }
 
+    /// One pod, and nothing since.
+    fn seen_at_5() -> Record {
+        let mut record = Record { version: 5, ..Record::default() };
+        record.exists(&pod("a", "1", 5));
+        record
+    }
+
     fn list(version: u64, pods: &[Value]) -> (u64, BTreeMap<String, String>) {
         (version, present(&json!({"items": pods})))
     }
@@ -276,9 +283,7 @@ mod tests {
     /// As many pods as the server has are not the server's pods: one of them ended and another is new.
     #[test]
     fn a_record_with_as_many_other_pods_is_behind() {
-        let mut record = Record::default();
-        record.exists(&pod("a", "1", 5));
-        record.version = 5;
+        let mut record = seen_at_5();
         assert!(is_behind(&record, list(7, &[pod("b", "2", 7)])));
         record.ended(&pod("a", "1", 6));
         record.exists(&pod("b", "2", 7));
@@ -289,18 +294,13 @@ mod tests {
     /// A pod of which an older state was seen may have turned ready since.
     #[test]
     fn a_record_with_an_older_state_of_a_pod_is_behind() {
-        let mut record = Record::default();
-        record.exists(&pod("a", "1", 5));
-        record.version = 5;
-        assert!(is_behind(&record, list(9, &[pod("a", "1", 8)])));
+        assert!(is_behind(&seen_at_5(), list(9, &[pod("a", "1", 8)])));
     }
 
     /// Other resources give the list a newer version than this watch ever sees.
     #[test]
     fn a_record_with_the_same_pods_waits_only_for_changes_that_are_known() {
-        let mut record = Record::default();
-        record.exists(&pod("a", "1", 5));
-        record.version = 5;
+        let mut record = seen_at_5();
         assert!(!is_behind(&record, list(9, &[pod("a", "1", 5)])));
         record.floor = 6;
         assert!(is_behind(&record, list(9, &[pod("a", "1", 5)])));

@@ -125,16 +125,8 @@ impl Ledger {
             (Create::Exists { .. }, _) => doing.create = if shown { Create::Idle } else { Create::Absent },
             (Create::Conflict | Create::Ambiguous { .. }, Found::Nothing) => {
                 doing.create = Create::Idle;
-                match conflicts {
-                    // An older pod of the name may have gone just now.
-                    Some(0) => doing.attempts = 1,
-                    Some(attempts) => {
-                        doing.attempts = attempts;
-                        let why = "the API server says that there is a pod of this name (409) and shows none; does a \
-                                   webhook answer so?";
-                        back_off(doing, name, now, &NotDone { why: why.into(), retry_after: None, throttled: false });
-                    }
-                    None => {}
+                if let Some(before) = conflicts {
+                    again_after_conflict(doing, name, now, before);
                 }
             }
             (Create::Conflict | Create::Ambiguous { .. }, Found::Stranger) => {
@@ -181,6 +173,17 @@ enum Found {
     Nothing,
     Ours(PodUid),
     Stranger,
+}
+
+/// A 409 for a pod that is not there, after so many failures `before`. The first time it is tried again at once: an older
+/// pod of the name may have gone just now.
+fn again_after_conflict(doing: &mut Doing, name: MachineName, now: Duration, before: u32) {
+    doing.attempts = before.max(1);
+    if before > 0 {
+        let why =
+            "the API server says that there is a pod of this name (409) and shows none; does a webhook answer so?";
+        back_off(doing, name, now, &NotDone { why: why.into(), retry_after: None, throttled: false });
+    }
 }
 
 fn back_off(doing: &mut Doing, name: MachineName, now: Duration, not_done: &NotDone) {

@@ -153,10 +153,12 @@ impl Ledger {
 
     /// What was told of a machine whose pod is gone since, until its verdict is durable.
     fn keeps_told(&self, ctx: Ctx<'_>, name: MachineName) -> Option<AtRisk> {
+        // Asked first: of most machines nothing was told.
+        let told = self.at_risk.get(&name).copied().filter(|risk| matches!(risk, AtRisk::EndsAt(_)))?;
         let machine = self.requests.committed(name.request).and_then(|request| request.machine(name))?;
         let is_open = !machine.is_returned() && machine.verdict_kind().is_none();
         let is_gone = ctx.pods.pod(name).is_none_or(|pod| !machine.owns(&pod));
-        self.at_risk.get(&name).copied().filter(|risk| is_open && is_gone && matches!(risk, AtRisk::EndsAt(_)))
+        (is_open && is_gone).then_some(told)
     }
 
     pub(super) fn set_at_risk(&mut self, name: MachineName, risk: Option<AtRisk>) {
